@@ -1,0 +1,25 @@
+// Bundles the extension, the server, its model thread, and the command line into dist/. Native packages stay outside.
+import { build } from 'esbuild';
+
+const minify = process.argv.includes('--minify');
+const common = {
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node20',
+  sourcemap: 'linked',
+  minify,
+  logLevel: 'warning',
+  // Loaded from node_modules at run time: they carry native parts, or are the editor itself.
+  external: ['vscode', 'onnxruntime-node', 'koffi'],
+};
+
+await Promise.all([
+  build({ ...common, entryPoints: { extension: 'src/extension.ts' }, outdir: 'dist' }),
+  build({
+    ...common,
+    entryPoints: { server: 'server/main.ts', worker: 'server/runtime/worker.ts', cli: 'server/cli.ts' },
+    outdir: 'dist',
+    banner: { js: '#!/usr/bin/env node' },
+  }),
+]);
