@@ -1,7 +1,8 @@
 // `npm test`: sets up what is missing, then every check and every test. Ends with one line that sums up all suites.
+
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { spawnSync } from 'node:child_process';
 import { install, must, root } from './setup.mjs';
 
 install();
