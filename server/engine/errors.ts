@@ -1,0 +1,45 @@
+/** What can go wrong in any engine. */
+import { FlanError } from '../errors';
+
+/** No GPU, or no driver, that the asked engine can use. */
+export class NoGpuAdapterError extends FlanError {
+  constructor(detail: string) {
+    super('no-gpu-adapter', `No GPU adapter for WebGPU: ${detail} Choose the cpu engine, or install the GPU's driver.`);
+  }
+}
+
+/** The model, or the request, needs more memory than there is. */
+export class OutOfMemoryError extends FlanError {
+  constructor(what: string, needBytes: number, freeBytes: number) {
+    super(
+      'out-of-memory',
+      `${what} needs ${gigabytes(needBytes)}, and ${gigabytes(freeBytes)} are free. Close other programs or choose a smaller model.`,
+    );
+  }
+}
+
+/** A decoder was fed more tokens than it was made for: a fault of the caller. */
+export class CapacityError extends FlanError {
+  constructor(capacity: number, wanted: number) {
+    super('capacity', `A decoder for ${capacity} tokens cannot hold ${wanted}. Ask for a larger one.`);
+  }
+}
+
+/** A decoder, memory or engine was used after it was freed: a fault of the caller. */
+export class DisposedError extends FlanError {
+  constructor(what: string) {
+    super('disposed', `This ${what} was freed already. Load the model again.`);
+  }
+}
+
+/** The engine failed inside: the driver or ONNX Runtime gives the reason. */
+export class EngineError extends FlanError {
+  constructor(what: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super('engine', `${what}: ${reason.split('\n')[0]}. Try another engine.`, { cause });
+  }
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

@@ -1,0 +1,202 @@
+/**
+ * The layers of a T5 block as ONNX nodes, over activations float32 [rows, n, width].
+ *
+ * Matrices that follow each other in the weight file and read the same input are one product: q, k and v of a
+ * self-attention, k and v of a cross-attention, wi_0 and wi_1 of a gated feed-forward. Fewer and wider products are
+ * faster on every device, and the file's order makes them ranges of it, with nothing to copy.
+ */
+
+import type { T5Config } from '../../weights/config';
+import { BLOCK, paddedK } from '../../weights/layout';
+import type { WeightFormat } from '../engine';
+import type { Graph } from './graph';
+
+/** What the graph writer needs to know of a weight file. */
+export interface WeightRanges {
+  readonly format: WeightFormat;
+  offsetOf(name: string): { readonly offset: number; readonly bytes: number; readonly shape: readonly number[] };
+}
+
+export interface LayerOptions {
+  /** MatMulNBits' `accuracy_level`: 4 quantizes the activations to int8 by block, 0 computes in float32. */
+  readonly accuracyLevel: 0 | 4;
+}
+
+/** A sum that is still to be made: the residual stream, and what the last layer adds to it. */
+export interface Residual {
+  readonly stream: string;
+  readonly addend?: string;
+}
+
+export class Layers {
+  readonly graph: Graph;
+  readonly config: T5Config;
+  readonly #weights: WeightRanges;
+  readonly #options: LayerOptions;
+  readonly #cast = new Set<string>();
+
+  constructor(graph: Graph, config: T5Config, weights: WeightRanges, options: LayerOptions) {
+    this.graph = graph;
+    this.config = config;
+    this.#weights = weights;
+    this.#options = options;
+  }
+
+  /** `ids` int32 [rows, n] → float32 [rows, n, dModel]. */
+  embedding(name: string, ids: string): string {
+    const { vocabSize, dModel } = this.config;
+    const range = this.#range(['shared.weight']);
+    // Its own name, though a tied output layer reads the same bytes: that one has another shape and is laid out anew.
+    if (this.#weights.format === 'fp32') {
+      return this.graph.op('Gather', name, [this.graph.lookup(LOOKUP, 'float', [vocabSize, dModel], range), ids]);
+    }
+    const width = paddedK(dModel);
+    const table = this.graph.lookup(LOOKUP, 'uint8', [vocabSize, width], range);
+    const scales = this.#scales(['shared.weight'], [vocabSize, width / BLOCK]);
+    const padded = width === dModel ? name : `${name}.padded`;
+    const attributes = { bits: 8, block_size: BLOCK, gather_axis: 0, quantize_axis: 1 };
+    this.graph.contrib('GatherBlockQuantized', padded, [table, ids, scales], attributes);
+    return width === dModel ? name : this.#firstColumns(name, padded, dModel);
+  }
+
+  /** `x` [rows, n, k] times the transposed matrices [n_i, k], which lie one after the other in the file. */
+  linear(name: string, x: string, matrices: readonly string[], n: number, k: number): string {
+    if (this.#weights.format === 'fp32') {
+      const weight = this.#float(matrices, [n, k]);
+      this.graph.contrib('FusedMatMul', name, [x, weight], { transB: 1 });
+      return name;
+    }
+    const blocks = paddedK(k) / BLOCK;
+    const weight = this.#bytes(matrices, [n, blocks, BLOCK]);
+    const scales = this.#scales(matrices, [n, blocks]);
+    this.graph.contrib('MatMulNBits', name, [x, weight, scales], {
+      N: n,
+      K: k,
+      bits: 8,
+      block_size: BLOCK,
+      accuracy_level: this.#options.accuracyLevel,
+    });
+    return name;
+  }
+
+  /** RMS norm of a residual stream; says which value is the stream from then on. `factor` multiplies the result. */
+  norm(
+    name: string,
+    residual: Residual,
+    weight: string,
+    factor = 1,
+  ): { readonly out: string; readonly stream: string } {
+    let gamma = this.#float(weight, [this.config.dModel]);
+    if (factor !== 1) {
+      // Both sides are constants: ONNX Runtime multiplies them once, when it loads the graph.
+      const constant = this.graph.constant(`${name}.factor`, Float32Array.of(factor));
+      gamma = this.graph.op('Mul', `${name}.gamma`, [gamma, constant]);
+    }
+    const epsilon = { float: this.config.layerNormEpsilon };
+    if (residual.addend === undefined) {
+      this.graph.op('SimplifiedLayerNormalization', name, [residual.stream, gamma], { axis: -1, epsilon });
+      return { out: name, stream: residual.stream };
+    }
+    const stream = `${name}.stream`;
+    const outputs = [name, '', '', stream];
+    const inputs = [residual.stream, residual.addend, gamma];
+    this.graph.contrib('SkipSimplifiedLayerNormalization', name, inputs, { epsilon }, outputs);
+    return { out: name, stream };
+  }
+
+  /** The feed-forward layer named by its prefix in the checkpoint: [rows, n, dModel] → the same. */
+  feedForward(prefix: string, x: string): string {
+    const { dModel, dFf, gated } = this.config;
+    const ff = `${prefix}.DenseReluDense`;
+    let inner: string;
+    if (gated) {
+      const matrices = [`${ff}.wi_0.weight`, `${ff}.wi_1.weight`];
+      const both = this.linear(`${ff}.wi`, x, matrices, 2 * dFf, dModel);
+      const [gate = '', value = ''] = this.graph.split(`${ff}.halves`, both, [dFf, dFf]);
+      inner = this.graph.op('Mul', `${ff}.gated`, [this.#activation(`${ff}.act`, gate), value]);
+    } else {
+      inner = this.#activation(`${ff}.act`, this.linear(`${ff}.wi`, x, [`${ff}.wi.weight`], dFf, dModel));
+    }
+    return this.linear(`${ff}.wo`, inner, [`${ff}.wo.weight`], dModel, dFf);
+  }
+
+  /**
+   * The relative position bias of one block, float32 [1, heads, queries, keys], from `buckets` int32 [queries, keys].
+   * Bucket number `relativeBuckets` is one more row of the table, so low that the softmax gives 0: a masked pair.
+   */
+  positionBias(prefix: string, buckets: string): string {
+    const { relativeBuckets, numHeads } = this.config;
+    const name = `${prefix}.relative_attention_bias`;
+    const table = this.#float(`${name}.weight`, [relativeBuckets, numHeads]);
+    const masked = this.graph.constant('masked', new Float32Array(numHeads).fill(MASKED), [1, numHeads]);
+    const rows = this.graph.op('Concat', `${name}.rows`, [table, masked], { axis: 0 });
+    // The table is turned once at load, so that the look-up writes [heads, queries, keys] without another pass.
+    const byHead = this.graph.op('Transpose', `${name}.by_head`, [rows], { perm: [1, 0] });
+    const bias = this.graph.op('Gather', `${name}.gathered`, [byHead, buckets], { axis: 1 });
+    return this.graph.op('Unsqueeze', name, [bias, this.graph.int64(0)]);
+  }
+
+  /** MultiHeadAttention with T5's scale, which is none. `inputs` as the operator orders them after the bias. */
+  attention(name: string, inputs: readonly string[], outputs: readonly string[] = [name]): string {
+    const attributes = { num_heads: this.config.numHeads, scale: { float: 1 } };
+    this.graph.contrib('MultiHeadAttention', name, inputs, attributes, outputs);
+    return name;
+  }
+
+  #activation(name: string, x: string): string {
+    switch (this.config.activation) {
+      case 'relu':
+        return this.graph.op('Relu', name, [x]);
+      case 'gelu_new':
+        return this.graph.op('Gelu', name, [x], { approximate: 'tanh' });
+      case 'silu':
+        this.graph.contrib('QuickGelu', name, [x], { alpha: { float: 1 } });
+        return name;
+    }
+  }
+
+  #firstColumns(name: string, value: string, width: number): string {
+    const g = this.graph;
+    return g.op('Slice', name, [value, g.int64(0), g.int64(width), g.int64(-1)]);
+  }
+
+  #bytes(matrices: readonly string[], dims: readonly number[]): string {
+    return this.graph.external(matrices.join('|'), 'uint8', dims, this.#range(matrices));
+  }
+
+  #float(matrices: string | readonly string[], dims: readonly number[]): string {
+    const names = typeof matrices === 'string' ? [matrices] : matrices;
+    return this.graph.external(names.join('|'), 'float', dims, this.#range(names));
+  }
+
+  /** Float16 in the file, float32 for the operators: cast once, at load. */
+  #scales(matrices: readonly string[], dims: readonly number[]): string {
+    const names = matrices.map((m) => `${m}.scales`);
+    const half = names.join('|');
+    const known = this.#cast.has(half);
+    this.graph.external(half, 'float16', dims, this.#range(names));
+    if (!known) {
+      this.#cast.add(half);
+      this.graph.op('Cast', `${half}.float`, [half], { to: 1 });
+    }
+    return `${half}.float`;
+  }
+
+  /** The bytes of tensors that must lie one after the other. */
+  #range(names: readonly string[]): { offset: number; bytes: number } {
+    let offset = -1;
+    let bytes = 0;
+    for (const name of names) {
+      const range = this.#weights.offsetOf(name);
+      if (offset < 0) offset = range.offset;
+      if (range.offset !== offset + bytes) throw new Error(`${name} does not follow ${names[0]} in the weight file.`);
+      bytes += range.bytes;
+    }
+    return { offset, bytes };
+  }
+}
+
+const LOOKUP = 'lookup:shared.weight';
+
+/** exp(-1e9 - max) is 0 in float32 for every score that attention can have. */
+const MASKED = -1e9;
