@@ -1,0 +1,38 @@
+// `npm start`: from a clean checkout to three streamed answers by the built-in model, then what to do for real work.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { buildIfStale, install, must, root } from './setup.mjs';
+
+install();
+buildIfStale();
+
+const cli = join(root, 'dist', 'cli.js');
+const code = join(root, 'scripts', 'samples', 'retry.py');
+const text = join(root, 'scripts', 'samples', 'release-notes.txt');
+
+function show(title, file, args) {
+  console.log(`\n\u2500\u2500 ${title}\n`);
+  console.log(readFileSync(file, 'utf8').trimEnd().replace(/^/gm, '    '));
+  console.log();
+  must(process.execPath, [cli, ...args]);
+}
+
+show('Explain a function', code, ['explain', code]);
+show('Summarize a text', text, ['summarize', text]);
+show('Ask about a text', text, ['ask', 'Where is the configuration file read from?', text]);
+must(process.execPath, [cli, 'stop'], { stdio: 'ignore' });
+
+const vsix = readdirSync(root).find((name) => name.endsWith('.vsix'));
+const howToInstall =
+  vsix === undefined
+    ? 'npm run package, then code --install-extension flan-*.vsix'
+    : `code --install-extension ${vsix}`;
+console.log(`
+\u2500\u2500 Next
+
+These answers came from the built-in demonstration model (26 M parameters). For real work:
+  in the editor     ${howToInstall}
+  a real model      google/flan-ul2 (20 B, a 24 GB NVIDIA card) or google/flan-t5-xl (3 B); download its folder, then
+                    node ${relative(process.cwd(), cli) || cli} convert FOLDER --out MODEL_FOLDER
+  this machine      node ${relative(process.cwd(), cli) || cli} doctor
+`);
