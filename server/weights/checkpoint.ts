@@ -1,0 +1,284 @@
+/**
+ * A Hugging Face model folder as a source of tensors: `model.safetensors`, or the shards that
+ * `model.safetensors.index.json` names. Tensors are streamed in rows as float32; none is held whole.
+ */
+import { access, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { NotAModelError, SafetensorsError, TensorError } from './errors';
+import { bfloat16ToFloat, halfToFloat } from './halves';
+import type { TensorSpec } from './layout';
+import { DTYPE_BYTES, SafetensorsFile, type TensorInfo } from './safetensors';
+import { type CancelSignal, errorCode, show } from './small';
+
+/** Our own weight file in a pre-quantized folder. */
+export const INT8_FILE = 'model.int8.safetensors';
+const SINGLE_FILE = 'model.safetensors';
+const INDEX_FILE = 'model.safetensors.index.json';
+
+/** Bytes of a tensor that are read at a time: large enough for a disk's full speed, a few milliseconds of work. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+/** Some rows of a tensor. The buffer is used again: it is valid until the next rows are asked for. */
+export interface Rows {
+  readonly row: number;
+  readonly rows: number;
+  /** float32 [rows, K]; a tensor of one dimension is one row. */
+  readonly values: Float32Array;
+}
+
+/** Where the tensors of a model are read from: an original checkpoint or a weight file. */
+export interface TensorSource {
+  /** The file that holds a tensor, for messages. */
+  fileOf(name: string): string;
+  /** @throws TensorError for the first tensor that is missing or has another shape or type than it must have. */
+  check(specs: readonly TensorSpec[]): void;
+  rows(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<Rows, void, void>;
+  close(): Promise<void>;
+}
+
+/** Names under which checkpoints also store the embedding. transformers keeps one of them when they are the same. */
+const EMBEDDINGS = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'];
+
+/** The types that weights are read from. Quantized checkpoints of other programs have integer ones. */
+const FLOATS = ['F64', 'F32', 'F16', 'BF16'];
+
+interface Located {
+  readonly file: SafetensorsFile;
+  readonly info: TensorInfo;
+}
+
+export class Checkpoint implements TensorSource {
+  readonly dir: string;
+  readonly files: readonly SafetensorsFile[];
+  readonly #located: ReadonlyMap<string, Located>;
+
+  private constructor(dir: string, files: readonly SafetensorsFile[], located: ReadonlyMap<string, Located>) {
+    this.dir = dir;
+    this.files = files;
+    this.#located = located;
+  }
+
+  /**
+   * Opens all files of a checkpoint and checks their headers.
+   *
+   * @throws NotAModelError without safetensors weights; SafetensorsError or TensorError for damaged or missing parts.
+   */
+  static async open(dir: string): Promise<Checkpoint> {
+    if (await exists(join(dir, SINGLE_FILE))) {
+      const file = await SafetensorsFile.open(join(dir, SINGLE_FILE));
+      const located = new Map<string, Located>();
+      for (const [name, info] of file.tensors) located.set(name, { file, info });
+      return new Checkpoint(dir, [file], located);
+    }
+    if (!(await exists(join(dir, INDEX_FILE)))) throw await noWeights(dir);
+    const index = await readIndex(join(dir, INDEX_FILE));
+    const files = new Map<string, SafetensorsFile>();
+    try {
+      for (const shard of new Set(index.values())) files.set(shard, await SafetensorsFile.open(join(dir, shard)));
+      const located = new Map<string, Located>();
+      for (const [name, shard] of index) {
+        const file = files.get(shard);
+        const info = file?.tensors.get(name);
+        if (!file || !info) {
+          const path = join(dir, shard);
+          throw new TensorError(name, path, `is missing, though ${INDEX_FILE} says it is there. Download both again.`);
+        }
+        located.set(name, { file, info });
+      }
+      return new Checkpoint(dir, [...files.values()], located);
+    } catch (error) {
+      for (const file of files.values()) await file.close();
+      throw error;
+    }
+  }
+
+  has(name: string): boolean {
+    return this.#located.has(name);
+  }
+
+  /** Whether the checkpoint has an `lm_head.weight` whose values are not those of its embedding. */
+  async outputIsItsOwn(signal?: CancelSignal): Promise<boolean> {
+    const head = this.#located.get('lm_head.weight');
+    const embedding = EMBEDDINGS.map((name) => this.#located.get(name)).find((found) => found !== undefined);
+    if (!head || !embedding) return false;
+    const { shape } = head.info;
+    if (shape.length !== 2 || shape.join() !== embedding.info.shape.join()) return true;
+    const spec = { shape, kind: 'matrix' } as const;
+    const ours = this.rows({ ...spec, name: 'lm_head.weight' }, signal);
+    const theirs = this.rows({ ...spec, name: 'shared.weight' }, signal);
+    try {
+      // Both streams come in the same portions unless their types differ, so the portions are matched by hand.
+      let b = await theirs.next();
+      let used = 0;
+      for await (const a of ours) {
+        for (let i = 0; i < a.values.length; i++, used++) {
+          if (!b.done && used === b.value.values.length) {
+            b = await theirs.next();
+            used = 0;
+          }
+          if (b.done || a.values[i] !== b.value.values[used]) return true;
+        }
+      }
+      return false;
+    } finally {
+      await ours.return();
+      await theirs.return();
+    }
+  }
+
+  fileOf(name: string): string {
+    return this.#find(name)?.file.path ?? this.dir;
+  }
+
+  check(specs: readonly TensorSpec[]): void {
+    for (const spec of specs) this.#checked(spec);
+  }
+
+  async *rows(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<Rows, void, void> {
+    const { file, info } = this.#checked(spec);
+    const k = spec.shape.at(-1) ?? 1;
+    const rowBytes = k * DTYPE_BYTES[info.dtype];
+    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
+    const target = new Float32Array(Math.min(pieceRows * k, info.bytes / DTYPE_BYTES[info.dtype]));
+    for await (const piece of file.pieces(info.name, pieceRows * rowBytes, signal)) {
+      const values = asFloat(piece.bytes, info.dtype, target);
+      yield { row: piece.offset / rowBytes, rows: values.length / k, values };
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.files) await file.close();
+  }
+
+  #find(name: string): Located | undefined {
+    const found = this.#located.get(name);
+    if (found || name !== 'shared.weight') return found;
+    // Without any of its own names, the embedding can only be under the output layer's, which then is the same matrix.
+    for (const alias of [...EMBEDDINGS, 'lm_head.weight']) {
+      const other = this.#located.get(alias);
+      if (other) return other;
+    }
+    return undefined;
+  }
+
+  #checked(spec: TensorSpec): Located {
+    const found = this.#find(spec.name);
+    if (!found) {
+      throw new TensorError(
+        spec.name,
+        this.dir,
+        'is missing. The download is incomplete, or config.json is of another model.',
+      );
+    }
+    const { file, info } = found;
+    if (info.shape.join() !== spec.shape.join()) {
+      const shapes = `has shape [${info.shape.join(', ')}], but config.json asks for [${spec.shape.join(', ')}]`;
+      throw new TensorError(spec.name, file.path, `${shapes}. Weights and config.json must be of the same model.`);
+    }
+    if (!FLOATS.includes(info.dtype)) {
+      const types = `has the type ${info.dtype}; weights are read from ${FLOATS.join(', ')}`;
+      throw new TensorError(spec.name, file.path, `${types}. Use the original, unquantized checkpoint.`);
+    }
+    return found;
+  }
+}
+
+/** Views or converts a piece of a tensor; `target` is filled only where the type is not F32 already. */
+function asFloat(bytes: Uint8Array, dtype: TensorInfo['dtype'], target: Float32Array): Float32Array {
+  const count = bytes.length / DTYPE_BYTES[dtype];
+  const values = target.subarray(0, count);
+  switch (dtype) {
+    case 'F32':
+      return new Float32Array(bytes.buffer, bytes.byteOffset, count);
+    case 'F16':
+      halfToFloat(new Uint16Array(bytes.buffer, bytes.byteOffset, count), values);
+      return values;
+    case 'BF16':
+      bfloat16ToFloat(
+        new Uint16Array(bytes.buffer, bytes.byteOffset, count),
+        new Uint32Array(target.buffer, target.byteOffset, count),
+      );
+      return values;
+    case 'F64':
+      values.set(new Float64Array(bytes.buffer, bytes.byteOffset, count));
+      return values;
+    default:
+      throw new TypeError(`${dtype} is not read as a weight`);
+  }
+}
+
+/** Whether the original checkpoint of a folder has an output layer of its own; false where there are no weights yet. */
+export async function outputIsItsOwn(dir: string): Promise<boolean> {
+  if (!(await exists(join(dir, SINGLE_FILE))) && !(await exists(join(dir, INDEX_FILE)))) return false;
+  const checkpoint = await Checkpoint.open(dir);
+  try {
+    return await checkpoint.outputIsItsOwn();
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Whether the weight file of a pre-quantized folder holds an output layer; undefined for other folders. */
+export async function outputStored(dir: string): Promise<boolean | undefined> {
+  if (!(await exists(join(dir, INT8_FILE)))) return undefined;
+  const file = await SafetensorsFile.open(join(dir, INT8_FILE));
+  await file.close();
+  return file.tensors.has('lm_head.weight');
+}
+
+/** The form of a model folder, or undefined where there are no weights that can be read. */
+export async function formOf(dir: string): Promise<'pre-quantized' | 'original' | undefined> {
+  if (await exists(join(dir, INT8_FILE))) return 'pre-quantized';
+  return (await hasOriginal(dir)) ? 'original' : undefined;
+}
+
+/** Whether a folder has the safetensors weights of an original checkpoint. */
+export async function hasOriginal(dir: string): Promise<boolean> {
+  return (await exists(join(dir, SINGLE_FILE))) || (await exists(join(dir, INDEX_FILE)));
+}
+
+/** Reads the map from tensor to shard. Shards lie beside the index: a path that leads elsewhere is refused. */
+async function readIndex(path: string): Promise<Map<string, string>> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    const problem = errorCode(error) ? `it cannot be read (${errorCode(error)}).` : 'it is not valid JSON.';
+    throw new SafetensorsError(path, problem);
+  }
+  const map = typeof json === 'object' && json !== null && 'weight_map' in json ? json.weight_map : undefined;
+  if (typeof map !== 'object' || map === null || Array.isArray(map) || Object.keys(map).length === 0) {
+    throw new SafetensorsError(path, 'it has no weight_map.');
+  }
+  const index = new Map<string, string>();
+  for (const [name, shard] of Object.entries(map)) {
+    if (typeof shard !== 'string' || shard === '' || shard !== basename(shard) || /[\\/\0]|^\.\.?$/.test(shard)) {
+      throw new SafetensorsError(path, `it sends tensor ${show(name)} to ${show(shard)}, which is no file beside it.`);
+    }
+    index.set(name, shard);
+  }
+  return index;
+}
+
+async function noWeights(dir: string): Promise<NotAModelError> {
+  for (const name of ['pytorch_model.bin', 'pytorch_model.bin.index.json']) {
+    if (await exists(join(dir, name))) {
+      return new NotAModelError(
+        `${dir} has PyTorch weights (${name}) but no safetensors. Take a revision of this model with model.safetensors files.`,
+      );
+    }
+  }
+  return new NotAModelError(
+    `${dir} has no weights: neither ${SINGLE_FILE} nor ${INDEX_FILE} nor ${INT8_FILE} is there. Download the model again.`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    // A dangling link to a blob that was removed is a missing file; anything else shows itself when it is opened.
+    return errorCode(error) !== 'ENOENT' && errorCode(error) !== 'ENOTDIR';
+  }
+}

@@ -1,0 +1,31 @@
+/** Small helpers that several files of this folder share. */
+import { CancelledError } from '../errors';
+
+/** Cancelling: an AbortSignal, or the engines' flag. */
+export type CancelSignal = { readonly aborted: boolean } | { readonly stopped: boolean };
+
+/** Throws `CancelledError` when the owner of the work has given it up. */
+export function throwIfCancelled(signal: CancelSignal | undefined): void {
+  if (signal && ('aborted' in signal ? signal.aborted : signal.stopped)) throw new CancelledError();
+}
+
+/** The `code` of a system error (`ENOENT` …). */
+export function errorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** A value from a file as it may stand in a one-line message: at most 60 characters, no control characters. */
+export function show(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+  return clean.length > 60 ? `${clean.slice(0, 59)}…` : clean;
+}
+
+/** Bytes as a person reads them, in decimal units as disks are sold. */
+export function humanBytes(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes >= 1e6) return `${Math.round(bytes / 1e6)} MB`;
+  return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+}
