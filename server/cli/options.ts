@@ -1,0 +1,159 @@
+/** The command line's options: what each command takes, read with node:util's parseArgs and checked. Wrong usage is a UsageError. */
+import { existsSync } from 'node:fs';
+import { isAbsolute, resolve, sep } from 'node:path';
+import { parseArgs } from 'node:util';
+import { UsageError } from '../errors';
+import type { Decoding, ModelChoice } from '../protocol';
+
+type OptionType = { readonly type: 'string' | 'boolean'; readonly short?: string };
+
+const MODEL_OPTIONS = { model: { type: 'string' }, engine: { type: 'string' }, weights: { type: 'string' } } as const;
+const DECODING_OPTIONS = {
+  'max-new-tokens': { type: 'string' },
+  beams: { type: 'string' },
+  temperature: { type: 'string' },
+  'top-p': { type: 'string' },
+  'top-k': { type: 'string' },
+  seed: { type: 'string' },
+} as const;
+const JSON_OPTION = { json: { type: 'boolean' } } as const;
+const ASKING = { ...MODEL_OPTIONS, ...DECODING_OPTIONS, ...JSON_OPTION };
+
+/** Options by command; every command also takes --help. */
+const OPTIONS = {
+  explain: ASKING,
+  summarize: ASKING,
+  ask: ASKING,
+  generate: { ...ASKING, prompt: { type: 'string' }, 'prompt-file': { type: 'string' } },
+  score: {
+    ...MODEL_OPTIONS,
+    ...JSON_OPTION,
+    prompt: { type: 'string' },
+    'prompt-file': { type: 'string' },
+    answer: { type: 'string' },
+  },
+  convert: { ...JSON_OPTION, out: { type: 'string' } },
+  pull: JSON_OPTION,
+  models: JSON_OPTION,
+  doctor: { ...JSON_OPTION, model: { type: 'string' } },
+  bench: { ...MODEL_OPTIONS, ...JSON_OPTION, 'source-tokens': { type: 'string' }, 'new-tokens': { type: 'string' } },
+  status: JSON_OPTION,
+  stop: JSON_OPTION,
+} as const satisfies Record<string, Readonly<Record<string, OptionType>>>;
+
+export type CommandName = keyof typeof OPTIONS;
+
+export interface Command {
+  readonly name: CommandName;
+  /** What is no option, in order. */
+  readonly positionals: readonly string[];
+  readonly json: boolean;
+  /** The value of an option; undefined when it was not given. */
+  readonly value: (name: string) => string | undefined;
+}
+
+export type Parsed =
+  | { readonly kind: 'command'; readonly command: Command }
+  | { readonly kind: 'help'; readonly of: CommandName | undefined }
+  | { readonly kind: 'version' };
+
+export function isCommand(name: string): name is CommandName {
+  return Object.hasOwn(OPTIONS, name);
+}
+
+/** Reads the arguments after `flan`. Throws UsageError. */
+export function parse(args: readonly string[]): Parsed {
+  const [first, ...rest] = args;
+  if (first === undefined || first === '--help' || first === '-h') return { kind: 'help', of: undefined };
+  if (first === '--version' || first === '-v') return { kind: 'version' };
+  if (first === 'help') {
+    const of = rest[0];
+    if (of !== undefined && !isCommand(of)) throw unknownCommand(of);
+    return { kind: 'help', of };
+  }
+  if (!isCommand(first)) throw unknownCommand(first);
+  const { values, positionals } = read(first, rest);
+  if (values['help'] === true) return { kind: 'help', of: first };
+  const value = (name: string) => {
+    const found = values[name];
+    return typeof found === 'string' ? found : undefined;
+  };
+  return { kind: 'command', command: { name: first, positionals, json: values['json'] === true, value } };
+}
+
+function read(name: CommandName, args: readonly string[]) {
+  const options = { ...OPTIONS[name], help: { type: 'boolean', short: 'h' } } as const;
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true }) as {
+      values: Record<string, string | boolean | undefined>;
+      positionals: string[];
+    };
+  } catch (error) {
+    // parseArgs explains at length how to pass what looks like an option; its first sentence says what is wrong.
+    const reason = error instanceof Error ? error.message.split(/\. |\n/)[0] : String(error);
+    throw new UsageError(`${reason}. See: flan ${name} --help`);
+  }
+}
+
+function unknownCommand(name: string): UsageError {
+  return new UsageError(`There is no command '${name}'. See: flan --help`);
+}
+
+/** `--model`, `--engine`, `--weights`. A model that is a path is made absolute: the server runs elsewhere. */
+export function modelChoice(command: Command): ModelChoice {
+  const model = command.value('model');
+  const engine = oneOf(command, 'engine', ['auto', 'cpu', 'webgpu', 'cuda'] as const);
+  const weights = oneOf(command, 'weights', ['int8', 'fp32'] as const);
+  if (model === '') throw new UsageError('--model needs the name or the folder of a model. See: flan models');
+  return {
+    ...(model === undefined ? {} : { model: modelPath(model) }),
+    ...(engine === undefined ? {} : { engine }),
+    ...(weights === undefined ? {} : { weights }),
+  };
+}
+
+/** A name stays a name unless a folder of that name is here. */
+export function modelPath(model: string): string {
+  const isPath = model.includes('/') || model.includes(sep) || model === '.' || model === '..' || existsSync(model);
+  return isPath && !isAbsolute(model) ? resolve(model) : model;
+}
+
+export function decoding(command: Command): Decoding {
+  const number = (option: string, limits: Limits) => optionalNumber(command, option, limits);
+  const fields = {
+    maxNewTokens: number('max-new-tokens', { min: 1, max: 4096, integer: true }),
+    beams: number('beams', { min: 1, max: 16, integer: true }),
+    temperature: number('temperature', { min: 0 }),
+    topP: number('top-p', { min: 0, max: 1 }),
+    topK: number('top-k', { min: 0, integer: true }),
+    seed: number('seed', { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true }),
+  };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+interface Limits {
+  readonly min: number;
+  readonly max?: number;
+  readonly integer?: boolean;
+}
+
+export function optionalNumber(command: Command, option: string, limits: Limits): number | undefined {
+  const text = command.value(option);
+  if (text === undefined) return undefined;
+  const { min, max = Number.POSITIVE_INFINITY, integer = false } = limits;
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(value) || value < min || value > max || (integer && !Number.isInteger(value))) {
+    const kind = integer ? 'a whole number' : 'a number';
+    const range = max === Number.POSITIVE_INFINITY ? `of at least ${min}` : `from ${min} to ${max}`;
+    throw new UsageError(`--${option} must be ${kind} ${range}, not '${text}'.`);
+  }
+  return value;
+}
+
+function oneOf<const V extends string>(command: Command, option: string, values: readonly V[]): V | undefined {
+  const text = command.value(option);
+  if (text === undefined) return undefined;
+  const found = values.find((value) => value === text);
+  if (found === undefined) throw new UsageError(`--${option} must be ${values.join(', ')}, not '${text}'.`);
+  return found;
+}

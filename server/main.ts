@@ -1,0 +1,94 @@
+/**
+ * The server process: `node server.js [--home DIR] [--linger SECONDS]`. One per user and machine; front ends find or
+ * start it with connect.ts. It prints to a log file that its starter opened; no text of a user is ever printed.
+ */
+
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { version } from '../package.json';
+import { FlanError } from './errors';
+import { flanHome, flanPaths } from './paths';
+import type { Status } from './protocol';
+import { Clients } from './rpc/clients';
+import { handlersOf } from './rpc/handlers';
+import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
+import { type Listener, listen } from './rpc/listen';
+import { doctor } from './runtime/doctor';
+import { installedModels, modelResolver } from './runtime/models';
+import { ModelService } from './runtime/service';
+import { ModelThread } from './runtime/thread';
+
+/** A step of a large model on a slow device takes seconds; the device is freed by the system if this is not enough. */
+const FREE_TIMEOUT_MS = 10_000;
+
+async function main(): Promise<void> {
+  process.umask(0o077);
+  const { home, lingerSeconds } = options();
+  const paths = flanPaths(home);
+  const thread = new ModelThread(join(__dirname, 'worker.js'), { home });
+  const service = new ModelService(thread, modelResolver(paths));
+  const status = (): Status => ({ ...service.status, pid: process.pid, version, clients: clients.count });
+
+  const handlers = handlersOf({
+    service,
+    status,
+    models: () => installedModels(paths),
+    doctor: () => doctor(paths, join(__dirname, 'worker.js')),
+    stop: (reason) => setImmediate(() => leave(reason)),
+  });
+  const clients = new Clients({ version, handlers, log, status, counted: (count) => lifetime.clients(count) });
+  const lifetime = new Lifetime(lingerSeconds * 1000, (reason) => leave(reason));
+  service.onStatus = () => clients.broadcast();
+
+  let listener: Listener | undefined;
+  let leaving = false;
+  function leave(reason: string, code = 0): void {
+    if (leaving) return;
+    leaving = true;
+    log(`leaving: ${reason}`);
+    lifetime.stop();
+    listener?.close();
+    // A native call cannot be interrupted, and ending a thread inside one aborts the process: then be quick about it.
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), FREE_TIMEOUT_MS).unref();
+    void service
+      .dispose()
+      .catch((error: unknown) => log(String(error)))
+      .finally(() => {
+        clients.endAll();
+        setImmediate(() => process.exit(code));
+      });
+  }
+
+  process.on('SIGTERM', () => leave('SIGTERM'));
+  process.on('SIGINT', () => leave('SIGINT'));
+  process.on('uncaughtException', (error) => {
+    log(`uncaught: ${error.stack ?? error.message}`);
+    leave('a fault', 1);
+  });
+
+  listener = await listen(paths, version, clients);
+  if (listener === undefined) {
+    log('another server runs');
+    process.exit(0);
+  }
+  log(`listening on ${listener.info.socket}, version ${version}, linger ${lingerSeconds} s`);
+  thread.warmUp();
+}
+
+function options(): { readonly home: string; readonly lingerSeconds: number } {
+  const { values } = parseArgs({ options: { home: { type: 'string' }, linger: { type: 'string' } } });
+  const given = values.linger ?? process.env['FLAN_LINGER'];
+  const seconds = given === undefined || given === '' ? DEFAULT_LINGER_SECONDS : Number(given);
+  // setTimeout takes at most 2^31 ms.
+  if (!(seconds >= 0 && seconds <= 2_000_000)) throw new FlanError('usage', `--linger must be seconds, not ${given}.`);
+  return { home: values.home ?? flanHome(), lingerSeconds: seconds };
+}
+
+function log(line: string): void {
+  console.error(`${new Date().toISOString()} ${process.pid} ${line}`);
+}
+
+main().catch((error: unknown) => {
+  log(error instanceof FlanError ? error.message : String(error instanceof Error ? error.stack : error));
+  process.exit(1);
+});

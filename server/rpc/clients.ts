@@ -1,0 +1,68 @@
+/** All connections of the server: accepts them, counts them, and tells each of them when the status changes. */
+import type { Socket } from 'node:net';
+import type { Status } from '../protocol';
+import { Session, type SessionDeps } from './session';
+
+export interface ClientsDeps extends Pick<SessionDeps, 'version' | 'handlers' | 'log'> {
+  /** Called with the number of clients that introduced themselves, whenever it changes. */
+  readonly counted: (count: number) => void;
+  readonly status: () => Status;
+}
+
+export class Clients {
+  readonly #deps: ClientsDeps;
+  readonly #sessions = new Set<Session>();
+  #nextId = 1;
+  #lastStatus = '';
+  /** Set once the socket is open: no connection can be accepted before. */
+  token = '';
+
+  constructor(deps: ClientsDeps) {
+    this.#deps = deps;
+  }
+
+  get count(): number {
+    let count = 0;
+    for (const session of this.#sessions) if (session.initialized) count++;
+    return count;
+  }
+
+  accept(socket: Socket): void {
+    const { version, handlers, log } = this.#deps;
+    const session = new Session(this.#nextId++, socket, {
+      token: this.token,
+      version,
+      handlers,
+      log,
+      opened: (opened) => {
+        log(`client ${opened.id} (${opened.name}) connected`);
+        this.#changed();
+      },
+      closed: (closed) => {
+        this.#sessions.delete(closed);
+        if (!closed.initialized) return;
+        log(`client ${closed.id} (${closed.name}) left`);
+        this.#changed();
+      },
+    });
+    this.#sessions.add(session);
+  }
+
+  /** Sends the status to every client if it differs from what was sent last. */
+  broadcast(): void {
+    const status = this.#deps.status();
+    const text = JSON.stringify(status);
+    if (text === this.#lastStatus) return;
+    this.#lastStatus = text;
+    for (const session of this.#sessions) if (session.initialized) session.sendStatus(status);
+  }
+
+  endAll(): void {
+    for (const session of this.#sessions) session.end();
+  }
+
+  #changed(): void {
+    this.#deps.counted(this.count);
+    this.broadcast();
+  }
+}

@@ -1,0 +1,61 @@
+/** Finding the running server: who it is (a small file in `run`), and a connection to its socket. */
+import { readFileSync } from 'node:fs';
+import { createConnection, type Socket } from 'node:net';
+import { type Paths, socketAddress } from '../paths';
+
+/** Written by the server once it listens; read by clients and by the next server. */
+export interface ServerInfo {
+  readonly pid: number;
+  readonly socket: string;
+  readonly version: string;
+  readonly protocol: number;
+}
+
+/** A local connect is answered by the kernel at once; longer means that the machine is in trouble. */
+const DIAL_TIMEOUT_MS = 2000;
+
+/** Connects to a socket; undefined when nobody listens there. */
+export function dial(address: string): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = createConnection(address);
+    const timer = setTimeout(() => socket.destroy(new Error('timeout')), DIAL_TIMEOUT_MS);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.removeAllListeners('error');
+      resolve(socket);
+    });
+    socket.once('error', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+  });
+}
+
+/** What the running (or a killed) server wrote about itself; undefined when there is none or it cannot be read. */
+export function readInfo(paths: Paths): ServerInfo | undefined {
+  try {
+    const info: unknown = JSON.parse(readFileSync(paths.info, 'utf8'));
+    return isInfo(info) ? info : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isInfo(value: unknown): value is ServerInfo {
+  if (typeof value !== 'object' || value === null) return false;
+  const info: Partial<Record<keyof ServerInfo, unknown>> = value;
+  return typeof info.pid === 'number' && typeof info.socket === 'string' && typeof info.protocol === 'number';
+}
+
+/** A connection to the server that runs for this folder, if one does. The recorded address wins: it may differ by environment. */
+export async function dialServer(paths: Paths): Promise<Socket | undefined> {
+  const addresses = new Set<string>();
+  const info = readInfo(paths);
+  if (info !== undefined) addresses.add(info.socket);
+  addresses.add(socketAddress(paths));
+  for (const address of addresses) {
+    const socket = await dial(address);
+    if (socket !== undefined) return socket;
+  }
+  return undefined;
+}

@@ -1,0 +1,246 @@
+/**
+ * The one model of this process, shared by all clients. Requests wait in a fair queue; each is run when its model is
+ * loaded, loading it first if another is. A load is shared: whoever waits for the same model sees its progress, and it
+ * goes on when the client that asked first cancels while others wait.
+ */
+import { CancelledError, type FlanError } from '../errors';
+import type { LoadParams, Progress, RunParams, RunResult, ScoreParams, ScoreResult, Status } from '../protocol';
+import { cancelledResult } from './cancelled';
+import type { JobName, Jobs, Loaded } from './messages';
+import { TextPacer } from './pacer';
+import { FairQueue } from './queue';
+import { SharedStop } from './stop';
+import type { ModelThread } from './thread';
+
+export type ServiceStatus = Omit<Status, 'pid' | 'version' | 'clients'>;
+/** A cancellation token as JSON-RPC libraries have it. */
+export interface CancelToken {
+  readonly isCancellationRequested: boolean;
+  onCancellationRequested(listener: () => void): { dispose(): void };
+}
+
+/** Fills in what a choice leaves open (the default model), so that two spellings of one model are one key. */
+export type ResolveChoice = <P extends LoadParams>(params: P) => P;
+
+type Thread = Pick<ModelThread, 'job' | 'onEnd' | 'dispose'>;
+type RequestName = 'run' | 'score' | 'load';
+
+interface Request {
+  readonly client: number;
+  readonly name: RequestName;
+  readonly params: Jobs[RequestName]['params'];
+  readonly key: string;
+  readonly stop: SharedStop;
+  readonly progress: (progress: Progress) => void;
+  readonly finish: (result: Jobs[RequestName]['result']) => void;
+  readonly fail: (error: unknown) => void;
+  state: 'queued' | 'loading' | 'running' | 'done';
+  ahead: number;
+  loadMs: number;
+}
+
+export class ModelService {
+  readonly #thread: Thread;
+  readonly #resolve: ResolveChoice;
+  readonly #queue = new FairQueue<Request>();
+  #current: Request | undefined;
+  #loaded: { readonly key: string; readonly info: Loaded } | undefined;
+  #loading: { readonly key: string; readonly stop: SharedStop; last: Progress | undefined } | undefined;
+  #disposed = false;
+  onStatus: () => void = () => {};
+
+  constructor(thread: Thread, resolve: ResolveChoice) {
+    this.#thread = thread;
+    this.#resolve = resolve;
+    thread.onEnd = () => {
+      this.#loaded = undefined;
+      this.onStatus();
+    };
+  }
+
+  get status(): ServiceStatus {
+    const info = this.#loaded?.info;
+    const busy = this.#loading === undefined ? 'busy' : 'loading';
+    const state = this.#current === undefined ? (info === undefined ? 'idle' : 'ready') : busy;
+    const queued = this.#queue.size;
+    if (info === undefined) return { state, queued };
+    const { model, demo, engine, device, why } = info;
+    return { state, queued, model, demo, engine, device, ...(why === '' ? {} : { why }) };
+  }
+
+  run(client: number, params: RunParams, progress: (p: Progress) => void, token: CancelToken): Promise<RunResult> {
+    const pacer = new TextPacer(progress);
+    return this.#submit('run', client, params, (p) => pacer.send(p), token)
+      .catch((error: FlanError) => {
+        if (error instanceof CancelledError) return cancelledResult(params, this.#loaded?.info);
+        throw error;
+      })
+      .finally(() => pacer.flush());
+  }
+
+  score(client: number, params: ScoreParams, token: CancelToken): Promise<ScoreResult> {
+    return this.#submit('score', client, params, () => {}, token);
+  }
+
+  load(client: number, params: LoadParams, progress: (p: Progress) => void, token: CancelToken): Promise<Loaded> {
+    return this.#submit('load', client, params, progress, token);
+  }
+
+  /** Stops what runs, refuses what waits, and frees the model. */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    for (const request of this.#queue.order()) this.#cancel(request);
+    if (this.#current !== undefined) this.#cancel(this.#current);
+    this.#loading?.stop.stop();
+    await this.#thread.dispose();
+  }
+
+  #submit<N extends RequestName>(
+    name: N,
+    client: number,
+    given: Jobs[N]['params'],
+    progress: (p: Progress) => void,
+    token: CancelToken,
+  ): Promise<Jobs[N]['result']> {
+    if (this.#disposed || token.isCancellationRequested) return Promise.reject(new CancelledError());
+    return new Promise((resolve, reject) => {
+      const params = this.#resolve(given);
+      let listener: { dispose(): void } | undefined;
+      const settle = (then: () => void) => {
+        if (request.state === 'done') return;
+        request.state = 'done';
+        listener?.dispose();
+        then();
+      };
+      const request: Request = {
+        client,
+        name,
+        params,
+        key: JSON.stringify([params.model, params.engine ?? 'auto', params.weights ?? 'int8']),
+        stop: new SharedStop(),
+        progress: (p) => {
+          if (request.state !== 'done') progress(p);
+        },
+        finish: (result) => settle(() => resolve(result)),
+        fail: (error) => settle(() => reject(error)),
+        state: 'queued',
+        ahead: -1,
+        loadMs: 0,
+      };
+      listener = token.onCancellationRequested(() => this.#cancel(request));
+      this.#queue.push(client, request);
+      this.#pump();
+    });
+  }
+
+  #cancel(request: Request): void {
+    request.stop.stop();
+    if (request.state === 'queued') {
+      this.#queue.remove(request.client, request);
+      request.fail(new CancelledError());
+      this.#announce();
+    }
+    if (request.state === 'loading') {
+      request.fail(new CancelledError());
+    }
+    // Nobody waits any more for what is being loaded.
+    const loading = this.#loading;
+    if (loading !== undefined && !this.#waitersOf(loading.key).some((r) => r.state !== 'done')) loading.stop.stop();
+  }
+
+  #waitersOf(key: string): Request[] {
+    const queued = this.#queue.order().filter((request) => request.key === key);
+    return this.#current?.key === key ? [this.#current, ...queued] : queued;
+  }
+
+  #pump(): void {
+    if (this.#current === undefined) {
+      const request = this.#queue.shift();
+      if (request !== undefined) {
+        this.#current = request;
+        void this.#serve(request).finally(() => {
+          this.#current = undefined;
+          this.#pump();
+        });
+      }
+    }
+    this.#announce();
+  }
+
+  /** Never rejects: every outcome goes to the request. */
+  async #serve(request: Request): Promise<void> {
+    try {
+      const loaded = await this.#ensureLoaded(request);
+      if (request.state === 'done') return;
+      request.state = 'running';
+      this.onStatus();
+      request.finish(request.name === 'load' ? loaded : await this.#runJob(request.name, request));
+    } catch (error) {
+      request.fail(error);
+    }
+  }
+
+  async #runJob(name: 'run' | 'score', request: Request): Promise<RunResult | ScoreResult> {
+    // The name was checked when the request was made; the union of parameters does not know that.
+    const job = this.#thread.job as (
+      name: JobName,
+      params: Request['params'],
+      stop: SharedStop,
+      progress: (p: Progress) => void,
+    ) => Promise<RunResult | ScoreResult>;
+    const result = await job.call(this.#thread, name, request.params, request.stop, request.progress);
+    return { ...result, timings: { ...result.timings, loadMs: request.loadMs } };
+  }
+
+  async #ensureLoaded(request: Request): Promise<Loaded> {
+    if (this.#loaded?.key === request.key) return this.#loaded.info;
+    const { key } = request;
+    const loading = { key, stop: new SharedStop(), last: undefined as Progress | undefined };
+    request.state = 'loading';
+    this.#loading = loading;
+    // The thread frees the old model first: two do not fit on a device that holds one well.
+    this.#loaded = undefined;
+    this.onStatus();
+    try {
+      const { model, engine, weights } = request.params;
+      const choice = {
+        ...(model === undefined ? {} : { model }),
+        ...(engine === undefined ? {} : { engine }),
+        ...(weights === undefined ? {} : { weights }),
+      };
+      const info = await this.#thread.job('load', choice, loading.stop, (progress) => {
+        loading.last = progress;
+        for (const waiter of this.#waitersOf(key)) waiter.progress(progress);
+      });
+      this.#loaded = { key, info };
+      for (const waiter of this.#waitersOf(key)) waiter.loadMs = info.loadMs;
+      return info;
+    } catch (error) {
+      // They waited for this very load; each would only meet the same error again.
+      if (!(error instanceof CancelledError)) {
+        for (const waiter of this.#waitersOf(key)) {
+          this.#queue.remove(waiter.client, waiter);
+          waiter.fail(error);
+        }
+      }
+      throw error;
+    } finally {
+      this.#loading = undefined;
+      this.onStatus();
+    }
+  }
+
+  /** Tells each waiting request how many are ahead of it, when that has changed. */
+  #announce(): void {
+    const running = this.#current === undefined ? 0 : 1;
+    const loading = this.#loading;
+    this.#queue.order().forEach((request, at) => {
+      const ahead = at + running;
+      if (request.ahead === ahead) return;
+      request.ahead = ahead;
+      request.progress({ kind: 'queued', ahead });
+      if (loading?.key === request.key && loading.last !== undefined) request.progress(loading.last);
+    });
+    this.onStatus();
+  }
+}
