@@ -76,16 +76,21 @@ def is_matrix(name):
 
 
 def quantize(weight):
-    """[N, K] float32 to values, uint8 [N, paddedK], and scales, float16 [N, paddedK / BLOCK]."""
+    """[N, K] float32 to values, uint8 [N, paddedK], and scales, float16 [N, paddedK / BLOCK].
+
+    A scale is the block's largest magnitude / 127, rounded up to float16; halves of a step are rounded upwards.
+    """
     n, k = weight.shape
     padded = -(-k // BLOCK) * BLOCK
-    blocks = np.zeros((n, padded), np.float32)
+    blocks = np.zeros((n, padded), np.float64)
     blocks[:, :k] = weight
     blocks = blocks.reshape(n, padded // BLOCK, BLOCK)
-    scales = (np.abs(blocks).max(-1) / np.float32(127)).astype(np.float16)
-    wide = scales.astype(np.float32)[:, :, None]
-    values = np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide != 0)
-    values = np.clip(np.rint(values), -127, 127) + 128
+    exact = np.abs(blocks).max(-1) / 127
+    scales = exact.astype(np.float16)
+    scales = np.where(scales < exact, np.nextafter(scales, np.float16(np.inf)), scales)
+    wide = scales.astype(np.float64)[:, :, None]
+    inverse = np.divide(1, wide, out=np.zeros_like(wide), where=wide != 0)
+    values = np.floor(blocks * inverse + 128.5)
     return values.astype(np.uint8).reshape(n, padded), scales
 
 
