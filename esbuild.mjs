@@ -15,7 +15,21 @@ const common = {
 };
 
 await Promise.all([
-  build({ ...common, entryPoints: { extension: 'src/extension.ts' }, outdir: 'dist' }),
+  build({
+    ...common,
+    entryPoints: { extension: 'src/extension.ts', link: 'src/link.ts' },
+    outdir: 'dist',
+    // `import('./link')` stays a call at run time, of the editor's own `require`: link.js is loaded at the first use.
+    supported: { 'dynamic-import': false },
+    plugins: [
+      {
+        name: 'link-is-a-bundle-of-its-own',
+        setup: ({ onResolve }) => {
+          onResolve({ filter: /^\.\/link$/ }, () => ({ path: './link.js', external: true }));
+        },
+      },
+    ],
+  }),
   build({
     ...common,
     entryPoints: { server: 'server/main.ts', worker: 'server/runtime/worker.ts', cli: 'server/cli.ts' },

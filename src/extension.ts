@@ -1,0 +1,51 @@
+/** The extension's table of contents: everything is built here once and handed to those who need it. */
+import * as vscode from 'vscode';
+import { Answers } from './answers';
+import { Server } from './client';
+import { registerCommands } from './commands';
+import { DoctorReport } from './doctor';
+import { messageOf } from './errors';
+import { MENU_COMMAND, registerMenu } from './menu';
+import { CONNECTION_SETTINGS, readSettings } from './settings';
+import { StatusItem } from './status';
+
+let server: Server | undefined;
+
+export function activate(context: vscode.ExtensionContext): void {
+  const log = vscode.window.createOutputChannel('Flan', { log: true });
+  context.subscriptions.push(log);
+  try {
+    start(context, log);
+  } catch (error) {
+    // The editor itself tells nobody that an extension did not start.
+    log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    void vscode.window.showErrorMessage(vscode.l10n.t('Flan could not start: {0}', messageOf(error)));
+    throw error;
+  }
+}
+
+/** Awaited by the editor before the window goes: the server hears that this client leaves. */
+export async function deactivate(): Promise<void> {
+  const leaving = server;
+  server = undefined;
+  await leaving?.shutdown();
+}
+
+function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): void {
+  const serverPath = context.asAbsolutePath('dist/server.js');
+  const own = new Server({ settings: readSettings, serverPath, log });
+  server = own;
+  const answers = new Answers({ server: own, settings: readSettings, log });
+  const doctor = new DoctorReport(own);
+  context.subscriptions.push(
+    own,
+    answers,
+    doctor,
+    new StatusItem(own, MENU_COMMAND),
+    registerCommands(answers),
+    registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
+    vscode.workspace.onDidChangeConfiguration((change) => {
+      if (CONNECTION_SETTINGS.some((name) => change.affectsConfiguration(name))) void own.reconnect();
+    }),
+  );
+}

@@ -1,0 +1,98 @@
+/**
+ * One connection to the server, and the language client that speaks over it. This is a bundle of its own
+ * (`dist/link.js`): it is loaded at the first use, so that the editor's start does not pay for it.
+ */
+import { type CancellationToken, type Disposable, EventEmitter, type LogOutputChannel } from 'vscode';
+import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
+import { type Connection, connect, connectIfRunning } from '../server/connect';
+import { Method, type Progress, type Status } from '../server/protocol';
+
+export interface LinkOptions {
+  readonly serverPath: string;
+  readonly home?: string;
+  readonly nodePath?: string;
+  readonly lingerSeconds: number;
+  readonly log: LogOutputChannel;
+}
+
+const CLIENT = 'editor';
+
+/** Connects to the running server, or starts one. Throws the server's `FlanError` when it does not come up. */
+export async function openLink(options: LinkOptions): Promise<Link> {
+  const { serverPath, home, nodePath } = options;
+  const connection = await connect({
+    serverPath,
+    linger: options.lingerSeconds,
+    client: CLIENT,
+    ...(home === undefined ? {} : { home }),
+    ...(nodePath === undefined ? {} : { nodePath }),
+  });
+  return Link.over(connection, options.log);
+}
+
+/** Connects to the running server, if there is one; starts nothing. */
+export async function openLinkIfRunning(options: LinkOptions): Promise<Link | undefined> {
+  const { home } = options;
+  const connection = await connectIfRunning({ client: CLIENT, ...(home === undefined ? {} : { home }) });
+  return connection === undefined ? undefined : Link.over(connection, options.log);
+}
+
+export class Link {
+  /** The server's process. */
+  readonly pid: number;
+  private readonly client: LanguageClient;
+  private readonly statusEmitter = new EventEmitter<Status>();
+  readonly onStatus = this.statusEmitter.event;
+  /** Settles once, when the connection has ended for whatever reason. */
+  readonly closed: Promise<void>;
+  private readonly subscriptions: Disposable[] = [this.statusEmitter];
+
+  static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
+    const link = new Link(connection, log);
+    try {
+      await link.client.start();
+    } catch (error) {
+      connection.socket.destroy();
+      throw error;
+    }
+    return link;
+  }
+
+  private constructor(connection: Connection, log: LogOutputChannel) {
+    this.pid = connection.pid;
+    this.closed = new Promise((resolve) => connection.socket.once('close', () => resolve()));
+    this.client = new LanguageClient(
+      'flan',
+      'Flan',
+      () => Promise.resolve({ reader: connection.reader, writer: connection.writer, detached: true }),
+      {
+        initializationOptions: connection.hello,
+        outputChannel: log,
+        // The extension decides when to connect again, and its threads show what failed.
+        initializationFailedHandler: () => false,
+        errorHandler: {
+          error: () => ({ action: ErrorAction.Continue, handled: true }),
+          closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+        },
+      },
+    );
+    this.subscriptions.push(
+      this.client.onNotification(Method.statusChanged, (s: Status) => this.statusEmitter.fire(s)),
+    );
+  }
+
+  request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
+    return this.client.sendRequest<Result>(method, params, token);
+  }
+
+  /** Calls `handler` for every progress value that carries `token`, until disposed. */
+  onProgress(token: string, handler: (progress: Progress) => void): Disposable {
+    return this.client.onProgress(new ProgressType<Progress>(), token, handler);
+  }
+
+  /** Leaves the server alone: it stays for others, and ends by itself some time after its last client. */
+  async close(): Promise<void> {
+    for (const subscription of this.subscriptions.splice(0)) subscription.dispose();
+    if (this.client.isRunning()) await this.client.stop();
+  }
+}

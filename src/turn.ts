@@ -1,0 +1,144 @@
+import * as vscode from 'vscode';
+import type { Progress, RunResult, TaskName } from '../server/protocol';
+import { messageOf } from './errors';
+import { footer } from './footer';
+import { dimmed, plainAsMarkdown } from './markdown';
+
+/** Value of `comment` in the when clauses of package.json. */
+type CommentContext = 'question' | 'running' | 'answered' | 'failed';
+
+/** Ends the text while more is to come. */
+const CARET = '▍';
+
+/** A comment of the thread. The object stays the same while its text grows: that is how the editor knows it again. */
+export class TurnComment implements vscode.Comment {
+  readonly turn: Turn;
+  readonly mode = vscode.CommentMode.Preview;
+  author: vscode.CommentAuthorInformation;
+  body: vscode.MarkdownString;
+  contextValue: CommentContext;
+  label?: string;
+
+  constructor(turn: Turn, author: string, body: string, contextValue: CommentContext) {
+    this.turn = turn;
+    this.author = { name: author };
+    this.body = markdown(body);
+    this.contextValue = contextValue;
+  }
+}
+
+/** One question to the model and its answer: what the user sees of it, and nothing of how it is obtained. */
+export class Turn {
+  readonly task: TaskName;
+  readonly question: string | undefined;
+  readonly cancellation = new vscode.CancellationTokenSource();
+  private readonly questionComment: TurnComment | undefined;
+  private readonly answerComment: TurnComment;
+  private started = Date.now();
+  private text = '';
+
+  constructor(task: TaskName, question: string | undefined) {
+    this.task = task;
+    this.question = question;
+    if (question !== undefined) {
+      this.questionComment = new TurnComment(this, vscode.l10n.t('You'), plainAsMarkdown(question), 'question');
+    }
+    this.answerComment = new TurnComment(this, 'Flan', note(vscode.l10n.t('Starting…')), 'running');
+  }
+
+  get comments(): TurnComment[] {
+    return this.questionComment === undefined ? [this.answerComment] : [this.questionComment, this.answerComment];
+  }
+
+  get running(): boolean {
+    return this.answerComment.contextValue === 'running';
+  }
+
+  /** The answer so far, as plain text. */
+  get answer(): string {
+    return this.text;
+  }
+
+  progress(progress: Progress): void {
+    switch (progress.kind) {
+      case 'queued':
+        this.say(
+          progress.ahead === 1
+            ? vscode.l10n.t('Waiting for another answer…')
+            : vscode.l10n.t('Waiting for {0} other answers…', progress.ahead),
+        );
+        break;
+      case 'loading':
+        this.nameAuthor(progress.model, false);
+        this.say(
+          progress.fraction === undefined
+            ? vscode.l10n.t('Loading {0}…', progress.model)
+            : vscode.l10n.t('Loading {0}: {1} %…', progress.model, Math.floor(progress.fraction * 100)),
+        );
+        break;
+      case 'encoding':
+        this.nameAuthor(progress.model, false);
+        this.say(vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device));
+        break;
+      case 'text':
+        this.text += progress.append;
+        this.answerComment.body = markdown(`${plainAsMarkdown(this.text)} ${CARET}`);
+        break;
+    }
+  }
+
+  finish(result: RunResult): void {
+    const seconds = (Date.now() - this.started) / 1000;
+    this.text = result.unanswerable ? vscode.l10n.t('The text does not say.') : result.text;
+    const body = this.text.trim() === '' ? this.emptyNote(result) : plainAsMarkdown(this.text);
+    this.nameAuthor(result.model, result.demo);
+    this.answerComment.body = markdown(`${body}\n\n${footer(result, seconds, vscode.l10n.t)}`);
+    this.answerComment.contextValue = 'answered';
+  }
+
+  /** Stopped before the server had anything to say. */
+  stopped(): void {
+    const text = this.text === '' ? '' : `${plainAsMarkdown(this.text)}\n\n`;
+    this.answerComment.body = markdown(`${text}${note(vscode.l10n.t('Stopped.'))}`);
+    this.answerComment.contextValue = 'answered';
+  }
+
+  /** What arrived before stays readable above the message. */
+  fail(error: unknown): void {
+    const text = this.text === '' ? '' : `${plainAsMarkdown(this.text)}\n\n`;
+    this.answerComment.body = markdown(
+      `${text}**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(messageOf(error))}`,
+    );
+    this.answerComment.contextValue = 'failed';
+  }
+
+  dispose(): void {
+    this.cancellation.cancel();
+    this.cancellation.dispose();
+  }
+
+  private emptyNote(result: RunResult): string {
+    return note(
+      result.finishReason === 'cancelled' ? vscode.l10n.t('Stopped.') : vscode.l10n.t('The model had nothing to say.'),
+    );
+  }
+
+  private say(text: string): void {
+    if (this.text === '') this.answerComment.body = markdown(note(text));
+  }
+
+  private nameAuthor(model: string, demo: boolean): void {
+    if (this.answerComment.author.name !== model) this.answerComment.author = { name: model };
+    if (demo) this.answerComment.label = vscode.l10n.t('demonstration model');
+  }
+}
+
+function note(text: string): string {
+  return dimmed(plainAsMarkdown(text));
+}
+
+function markdown(value: string): vscode.MarkdownString {
+  const string = new vscode.MarkdownString(value);
+  string.supportHtml = true;
+  return string;
+}
