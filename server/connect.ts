@@ -53,11 +53,14 @@ export class ServerStartError extends FlanError {
 
 /** A server of another version holds the socket. */
 export class OtherVersionError extends FlanError {
+  readonly pid: number;
+
   constructor(pid: number, version: string) {
     super(
       'other-version',
       `A flan server of another version (${version}, process ${pid}) is running. Run \`flan stop\` with that version or end process ${pid}, then try again.`,
     );
+    this.pid = pid;
   }
 }
 

@@ -1,0 +1,114 @@
+/** The command line's side of the connection: finds or starts the server, introduces itself, and asks. */
+import { join } from 'node:path';
+import { type CancellationToken, createMessageConnection, type MessageConnection } from 'vscode-jsonrpc/node';
+import { type Connection, type ConnectOptions, connect, connectIfRunning } from '../connect';
+import { FlanError } from '../errors';
+import type { Progress } from '../protocol';
+import { fromResponseError } from '../rpc/errors';
+
+/** The connection broke before the answer came: the process was killed, or native code in it failed. */
+export class ServerGoneError extends FlanError {
+  constructor(log: string) {
+    super('server-gone', `The flan server ended before it answered. Run the command again; its log is ${log}`);
+  }
+}
+
+const OPTIONS: ConnectOptions = { serverPath: join(__dirname, 'server.js'), client: 'cli' };
+
+export class ServerClient {
+  readonly pid: number;
+  readonly #connection: Connection;
+  readonly #rpc: MessageConnection;
+  readonly #gone: Promise<never>;
+  readonly #listeners = new Map<number, (progress: Progress) => void>();
+  #nextToken = 1;
+
+  private constructor(connection: Connection) {
+    this.pid = connection.pid;
+    this.#connection = connection;
+    const rpc = createMessageConnection(connection.reader, connection.writer);
+    this.#rpc = rpc;
+    this.#gone = new Promise((_, reject) => {
+      connection.socket.once('close', () => reject(new ServerGoneError(connection.log)));
+    });
+    // Only requests that are waiting care; without one the rejection is no fault.
+    this.#gone.catch(() => {});
+    connection.socket.on('error', () => {});
+    rpc.onError(() => connection.socket.destroy());
+    rpc.onNotification('$/progress', ({ token, value }: { token: number; value: Progress }) => {
+      this.#listeners.get(token)?.(value);
+    });
+    rpc.listen();
+  }
+
+  /** Connects, starting the server if none runs. */
+  static async open(): Promise<ServerClient> {
+    try {
+      return await ServerClient.#introduce(await connect(OPTIONS));
+    } catch (error) {
+      // It was leaving just as we came; the next one is ours.
+      if (error instanceof ServerGoneError) return ServerClient.#introduce(await connect(OPTIONS));
+      throw error;
+    }
+  }
+
+  /** Connects to the running server; undefined when there is none. */
+  static async find(): Promise<ServerClient | undefined> {
+    const connection = await connectIfRunning(OPTIONS);
+    return connection === undefined ? undefined : ServerClient.#introduce(connection);
+  }
+
+  static async #introduce(connection: Connection): Promise<ServerClient> {
+    const client = new ServerClient(connection);
+    try {
+      await client.request('initialize', {
+        processId: process.pid,
+        rootUri: null,
+        capabilities: {},
+        initializationOptions: connection.hello,
+      });
+      await client.#rpc.sendNotification('initialized', {});
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  /** Asks; rejects with a FlanError. With a token, cancelling makes the server answer within one token of the model. */
+  async request<R>(method: string, params: object | null, token?: CancellationToken): Promise<R> {
+    try {
+      const answer: Promise<R> =
+        params === null ? this.#rpc.sendRequest(method, token) : this.#rpc.sendRequest(method, params, token);
+      return await Promise.race([answer, this.#gone]);
+    } catch (error) {
+      throw fromResponseError(error);
+    }
+  }
+
+  /** As `request`, with the progress that the server reports meanwhile. */
+  async requestWithProgress<R>(
+    method: string,
+    params: object,
+    onProgress: (progress: Progress) => void,
+    token?: CancellationToken,
+  ): Promise<R> {
+    const progressToken = this.#nextToken++;
+    this.#listeners.set(progressToken, onProgress);
+    try {
+      return await this.request<R>(method, { ...params, progressToken }, token);
+    } finally {
+      this.#listeners.delete(progressToken);
+    }
+  }
+
+  /** Resolves when the server has closed the connection. */
+  async closed(): Promise<void> {
+    await this.#gone.catch(() => {});
+  }
+
+  close(): void {
+    this.#rpc.dispose();
+    this.#connection.socket.destroy();
+  }
+}

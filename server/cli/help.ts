@@ -1,0 +1,90 @@
+/** The text of `flan --help` and `flan COMMAND --help`. */
+import type { CommandName } from './options';
+
+const MAIN = `flan: explain, summarize and ask about text with a Flan model on this machine. Nothing leaves it.
+
+Usage: flan COMMAND [OPTIONS]
+
+  explain FILE[:FROM-TO]     explain a piece of code or text
+  summarize FILE...          summarize texts
+  ask QUESTION FILE...       answer a question from texts
+  generate --prompt TEXT     the raw model, no template added
+  score --prompt T --answer A  log-probability of an answer
+  convert DIR --out DIR2     turn a checkpoint folder into a pre-quantized model
+  models                     what is installed
+  doctor                     what this machine can run, and why not
+  bench                      how fast this machine is
+  status, stop               the server that keeps the model loaded
+  pull                       how to get a model
+
+A FILE of - reads standard input. Options of a command: flan COMMAND --help. Also: flan --version`;
+
+const MODEL = `  --model NAME_OR_DIR     which model (default: the best installed one, else the built-in one)
+  --engine auto|cpu|webgpu|cuda   where it runs (default auto)
+  --weights int8|fp32     fp32 only on cpu, as the reference (default int8)`;
+const DECODING = `  --max-new-tokens N      longest answer (default 512)
+  --beams K               beam search with K beams
+  --temperature T --top-p P --top-k K --seed S   sampling; without them the answer is always the same`;
+const JSON_LINE = '  --json                  print one JSON object on standard output and nothing else there';
+const ALL = `${MODEL}\n${DECODING}\n${JSON_LINE}`;
+
+const COMMANDS: Readonly<Record<CommandName, string>> = {
+  explain: `Usage: flan explain FILE[:FROM-TO] [OPTIONS]
+
+Explains a file, or its lines FROM to TO. Ctrl-C stops at the next word.
+
+${ALL}`,
+  summarize: `Usage: flan summarize FILE[:FROM-TO]... [OPTIONS]
+
+Summarizes one or several files, read as one text. Ctrl-C stops at the next word.
+
+${ALL}`,
+  ask: `Usage: flan ask QUESTION FILE[:FROM-TO]... [OPTIONS]
+
+Answers a question from one or several files, read as one text. Ctrl-C stops at the next word.
+
+${ALL}`,
+  generate: `Usage: flan generate --prompt TEXT | --prompt-file FILE [OPTIONS]
+
+Gives the model a prompt as it is, without a template.
+
+${ALL}`,
+  score: `Usage: flan score --prompt TEXT | --prompt-file FILE --answer TEXT [OPTIONS]
+
+The natural log-probability of an answer after a prompt, in all and by token. The end token counts.
+
+${MODEL}
+${JSON_LINE}`,
+  convert: `Usage: flan convert DIR --out DIR2 [--json]
+
+Reads a checkpoint folder (config.json, tokenizer.json, safetensors or PyTorch files) and writes a pre-quantized
+int8 model, tensor by tensor. Put it under the models folder that flan models names, or use it with --model DIR2.`,
+  pull: `Usage: flan pull MODEL
+
+Not available yet. Download the model's folder by other means, then: flan convert DIR --out DIR2`,
+  models: `Usage: flan models [--json]
+
+Lists the installed models and the built-in one.`,
+  doctor: `Usage: flan doctor [--model DIR] [--json]
+
+What this machine can run and why not: engines, memory, disk, the server. With --model DIR: what the folder holds,
+how it is read, and how exact its int8 form is, tensor by tensor.`,
+  bench: `Usage: flan bench [--model NAME_OR_DIR] [--engine E] [--source-tokens N] [--new-tokens N] [--json]
+
+Measures loading, encoding and each token, int8 beside fp32 on the cpu, and the floor that memory bandwidth sets.
+
+${MODEL}
+  --source-tokens N       length of the prompt (default 256)
+  --new-tokens N          tokens written (default 64)
+${JSON_LINE}`,
+  status: `Usage: flan status [--json]
+
+Says whether the server runs, and what it has loaded.`,
+  stop: `Usage: flan stop [--json]
+
+Frees the model and ends the server, for all clients.`,
+};
+
+export function helpText(of: CommandName | undefined): string {
+  return of === undefined ? MAIN : COMMANDS[of];
+}
