@@ -1,0 +1,219 @@
+/** The scheduling of requests over one model, against a scripted thread whose jobs end when the test says so. */
+import { describe, expect, it } from 'vitest';
+import { CancelledError, FlanError } from '../../server/errors';
+import type { Progress, RunParams } from '../../server/protocol';
+import { cancelledResult } from '../../server/runtime/cancelled';
+import type { JobName, Jobs, Loaded } from '../../server/runtime/messages';
+import { type CancelToken, ModelService } from '../../server/runtime/service';
+import type { SharedStop } from '../../server/runtime/stop';
+
+interface Job {
+  readonly name: JobName;
+  readonly params: { readonly model?: string; readonly text?: string };
+  readonly stop: SharedStop;
+  readonly progress: (progress: Progress) => void;
+  readonly done: (result?: unknown) => void;
+  readonly failed: (error: Error) => void;
+}
+
+const loadedInfo: Loaded = { model: 'm', demo: false, engine: 'cpu', device: 'd', weights: 'int8', why: '', loadMs: 7 };
+
+class ScriptedThread {
+  readonly jobs: Job[] = [];
+  onEnd: () => void = () => {};
+  disposed = false;
+
+  job<N extends JobName>(
+    name: N,
+    params: Jobs[N]['params'],
+    stop: SharedStop,
+    progress: (progress: Progress) => void = () => {},
+  ): Promise<Jobs[N]['result']> {
+    return new Promise((resolve, reject) => {
+      const given = (params ?? {}) as Job['params'];
+      const standard = name === 'load' ? loadedInfo : cancelledResult(given as RunParams, loadedInfo);
+      const done = (result: unknown = standard) => resolve(result as Jobs[N]['result']);
+      this.jobs.push({ name, params: given, stop, progress, done, failed: reject });
+    });
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed = true;
+  }
+
+  last(): Job {
+    const job = this.jobs.at(-1);
+    if (job === undefined) throw new Error('no job was given');
+    return job;
+  }
+}
+
+class Token implements CancelToken {
+  isCancellationRequested = false;
+  readonly #listeners = new Set<() => void>();
+  onCancellationRequested(listener: () => void) {
+    this.#listeners.add(listener);
+    return { dispose: () => void this.#listeners.delete(listener) };
+  }
+  cancel(): void {
+    this.isCancellationRequested = true;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+const params = (text: string, model = 'm'): RunParams => ({ task: 'generate', text, model });
+
+function setUp() {
+  const thread = new ScriptedThread();
+  const service = new ModelService(thread, (p) => p);
+  const progress: Record<string, Progress[]> = {};
+  const run = (client: number, text: string, model = 'm', token = new Token()) => {
+    progress[text] = [];
+    const done = service.run(client, params(text, model), (p) => progress[text]?.push(p), token);
+    done.catch(() => {});
+    return done;
+  };
+  return { thread, service, progress, run };
+}
+
+describe('ModelService', () => {
+  it('loads once for all who wait for the same model, and reports the load to each', async () => {
+    const { thread, progress, run } = setUp();
+    const first = run(1, 'a');
+    const second = run(2, 'b');
+    expect(thread.jobs.map((job) => job.name)).toEqual(['load']);
+    thread.last().progress({ kind: 'loading', model: 'm', message: 'Loading m', fraction: 0.5 });
+    expect(progress['a']?.at(-1)?.kind).toBe('loading');
+    expect(progress['b']?.map((p) => p.kind)).toEqual(['queued', 'loading']);
+    thread.last().done();
+    await tick();
+    expect(thread.last()).toMatchObject({ name: 'run', params: { text: 'a' } });
+    thread.last().done();
+    expect((await first).timings.loadMs).toBe(7);
+    await tick();
+    expect(thread.last()).toMatchObject({ name: 'run', params: { text: 'b' } });
+    thread.last().done();
+    expect((await second).timings.loadMs).toBe(7);
+    const third = run(1, 'c');
+    await tick();
+    thread.last().done();
+    expect((await third).timings.loadMs).toBe(0);
+    expect(thread.jobs.filter((job) => job.name === 'load')).toHaveLength(1);
+  });
+
+  it('goes on loading when the first client cancels and another waits, and stops when nobody does', async () => {
+    const { thread, run } = setUp();
+    const token = new Token();
+    const first = run(1, 'a', 'm', token);
+    const otherToken = new Token();
+    const second = run(2, 'b', 'm', otherToken);
+    const load = thread.last();
+    token.cancel();
+    expect((await first).finishReason).toBe('cancelled');
+    expect(load.stop.stopped).toBe(false);
+    otherToken.cancel();
+    expect((await second).finishReason).toBe('cancelled');
+    expect(load.stop.stopped).toBe(true);
+    load.failed(new CancelledError());
+    await tick();
+    run(3, 'c');
+    await tick();
+    expect(thread.jobs.map((job) => job.name)).toEqual(['load', 'load']);
+  });
+
+  it('passes a load error to all who waited for it, and tries again for the next request', async () => {
+    const { thread, run } = setUp();
+    const both = [run(1, 'a'), run(2, 'b')];
+    thread.last().failed(new FlanError('no-gpu', 'No GPU.'));
+    for (const one of both) await expect(one).rejects.toMatchObject({ code: 'no-gpu' });
+    expect(thread.jobs).toHaveLength(1);
+    run(1, 'c');
+    await tick();
+    expect(thread.jobs.map((job) => job.name)).toEqual(['load', 'load']);
+  });
+
+  it('serves clients in turn and tells each how many are ahead', async () => {
+    const { thread, progress, run } = setUp();
+    run(1, 'a1');
+    run(1, 'a2');
+    run(1, 'a3');
+    run(2, 'b1');
+    expect(progress['b1']).toEqual([{ kind: 'queued', ahead: 2 }]);
+    expect(progress['a3']?.at(-1)).toEqual({ kind: 'queued', ahead: 3 });
+    thread.last().done();
+    const served: (string | undefined)[] = [];
+    for (let i = 0; i < 4; i++) {
+      await tick();
+      served.push(thread.last().params.text);
+      thread.last().done();
+    }
+    expect(served).toEqual(['a1', 'a2', 'b1', 'a3']);
+  });
+
+  it('cancels in the queue without a job, and while running by the flag', async () => {
+    const { thread, run } = setUp();
+    const running = new Token();
+    const waiting = new Token();
+    const first = run(1, 'a', 'm', running);
+    const second = run(1, 'b', 'm', waiting);
+    thread.last().done();
+    await tick();
+    waiting.cancel();
+    expect(await second).toMatchObject({ finishReason: 'cancelled', text: '', ids: [] });
+    running.cancel();
+    expect(thread.last().stop.stopped).toBe(true);
+    thread.last().done();
+    await first;
+    await tick();
+    expect(thread.jobs).toHaveLength(2);
+  });
+
+  it('loads anew when another model is asked for, and after the thread ended', async () => {
+    const { thread, service, run } = setUp();
+    const models: (string | undefined)[] = [];
+    for (const model of ['m', 'n', 'n']) {
+      const done = run(1, model, model);
+      await tick();
+      if (thread.last().name === 'load') {
+        models.push(thread.last().params.model);
+        thread.last().done();
+        await tick();
+      }
+      thread.last().done();
+      await done;
+      await tick();
+    }
+    expect(models).toEqual(['m', 'n']);
+    expect(service.status.state).toBe('ready');
+    thread.onEnd();
+    expect(service.status).toEqual({ state: 'idle', queued: 0 });
+    run(1, 'x', 'n');
+    await tick();
+    expect(thread.last()).toMatchObject({ name: 'load', params: { model: 'n' } });
+  });
+
+  it('joins text that comes faster than it can be shown, and loses none of it', async () => {
+    const { thread, progress, run } = setUp();
+    const done = run(1, 'a');
+    thread.last().done();
+    await tick();
+    for (let i = 0; i < 500; i++) thread.last().progress({ kind: 'text', append: `${i} ` });
+    thread.last().done();
+    await done;
+    const texts = (progress['a'] ?? []).filter((p) => p.kind === 'text');
+    expect(texts.length).toBeLessThan(10);
+    expect(texts.map((p) => p.append).join('')).toBe(Array.from({ length: 500 }, (_, i) => `${i} `).join(''));
+  });
+
+  it('refuses everything once it is disposed', async () => {
+    const { thread, service, run } = setUp();
+    const first = run(1, 'a');
+    const second = run(2, 'b');
+    await service.dispose();
+    expect(thread.disposed).toBe(true);
+    expect((await first).finishReason).toBe('cancelled');
+    expect((await second).finishReason).toBe('cancelled');
+    expect((await run(1, 'c')).finishReason).toBe('cancelled');
+  });
+});
