@@ -1,0 +1,88 @@
+/** What can go wrong between us and an NVIDIA driver, and what to do next. */
+import { FlanError } from '../../errors';
+
+/** A call of the driver failed. `name` of the status as the driver spells it, e.g. `CUDA_ERROR_ILLEGAL_ADDRESS`. */
+export class CudaError extends FlanError {
+  readonly status: number;
+  readonly statusName: string;
+
+  constructor(what: string, status: number, statusName: string, description: string) {
+    super('cuda', `${what} failed: ${statusName} (${description}). ${nextStep(status)}`);
+    this.status = status;
+    this.statusName = statusName;
+  }
+
+  /** Whether the context is lost with it: nothing on the card can be used any more, and the model must be loaded again. */
+  get contextLost(): boolean {
+    return CONTEXT_LOST.has(this.status);
+  }
+}
+
+/** The machine cannot run the CUDA engine; `probeCuda` gives the same sentence without throwing. */
+export class CudaUnavailableError extends FlanError {
+  constructor(reason: string) {
+    super('cuda-unavailable', reason);
+  }
+}
+
+export const Status = {
+  success: 0,
+  outOfMemory: 2,
+  notInitialized: 3,
+  noDevice: 100,
+  invalidDevice: 101,
+  noBinaryForGpu: 209,
+  eccUncorrectable: 214,
+  invalidPtx: 218,
+  unsupportedPtxVersion: 222,
+  jitCompilerNotFound: 221,
+  deviceUnavailable: 46,
+  illegalAddress: 700,
+  launchOutOfResources: 701,
+  launchTimeout: 702,
+  launchFailed: 719,
+  cooperativeTooLarge: 720,
+  systemDriverMismatch: 803,
+  compatNotSupported: 804,
+} as const;
+
+/** After these, every later call on the context fails in the same way. */
+const CONTEXT_LOST: ReadonlySet<number> = new Set([
+  Status.eccUncorrectable,
+  Status.illegalAddress,
+  Status.launchTimeout,
+  Status.launchFailed,
+  714, // hardware stack error
+  715, // illegal instruction
+  716, // misaligned address
+  717, // invalid address space
+  718, // invalid program counter
+  710, // assertion in a kernel
+]);
+
+const UPDATE_DRIVER = 'Update the NVIDIA driver, or choose another engine.';
+
+function nextStep(status: number): string {
+  switch (status) {
+    case Status.outOfMemory:
+      return 'Close other programs that use the GPU, or choose a smaller model.';
+    case Status.noBinaryForGpu:
+      return 'This card is too old or too new for the built-in kernels: choose another engine.';
+    case Status.invalidPtx:
+    case Status.unsupportedPtxVersion:
+    case Status.jitCompilerNotFound:
+      return UPDATE_DRIVER;
+    case Status.systemDriverMismatch:
+    case Status.compatNotSupported:
+      return 'The driver in memory is older than the one on disk: restart the computer.';
+    case Status.deviceUnavailable:
+      return 'Another program holds the card exclusively: close it, or choose another engine.';
+    case Status.cooperativeTooLarge:
+    case Status.launchOutOfResources:
+      return 'Another program shares the card: close it, or choose another engine.';
+    case Status.launchTimeout:
+      return "The system's watchdog stopped the kernel: load the model again, or choose another engine.";
+    default:
+      return CONTEXT_LOST.has(status) ? 'Load the model again.' : 'Load the model again, or choose another engine.';
+  }
+}
