@@ -125,6 +125,32 @@ export async function readConfig(dir: string, notes: string[] = []): Promise<T5C
   return parseConfig(raw, { lmHead: await outputIsItsOwn(dir) }, notes);
 }
 
+/**
+ * Checks a T5Config that was stored as JSON, before anything is computed from its sizes.
+ *
+ * @throws ConfigError with the field.
+ */
+export function checkStoredConfig(json: unknown): T5Config {
+  const c = rawConfig(json);
+  const sizes = {
+    vocab_size: c['vocabSize'],
+    d_model: c['dModel'],
+    d_kv: c['dKv'],
+    d_ff: c['dFf'],
+    num_heads: c['numHeads'],
+    num_layers: c['encoderLayers'],
+    num_decoder_layers: c['decoderLayers'],
+    relative_attention_num_buckets: c['relativeBuckets'],
+    relative_attention_max_distance: c['relativeMaxDistance'],
+  } as const;
+  for (const field of Object.keys(sizes) as (keyof typeof sizes)[]) size(sizes, field);
+  for (const field of ['gated', 'tied']) {
+    if (typeof c[field] !== 'boolean') throw bad(field, c[field], 'true or false');
+  }
+  // JSON has no undefined: a field that may be absent comes back as one that is.
+  return { declaredPositions: undefined, ...c } as unknown as T5Config;
+}
+
 /** The parsed `config.json` of a folder, unchecked. */
 export async function readRawConfig(dir: string): Promise<unknown> {
   const path = join(dir, 'config.json');

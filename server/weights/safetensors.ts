@@ -149,8 +149,6 @@ export class SafetensorsFile {
   readonly metadata: ReadonlyMap<string, string>;
   /** SHA-256 of the header, hexadecimal: with the size of the file, its identity. */
   readonly headerHash: string;
-  /** The header's JSON as it stands in the file. */
-  readonly headerText: Uint8Array;
   readonly #handle: FileHandle;
 
   private constructor(
@@ -167,7 +165,6 @@ export class SafetensorsFile {
     this.dataStart = 8 + text.length;
     this.tensors = header.tensors;
     this.metadata = header.metadata;
-    this.headerText = text;
     this.headerHash = createHash('sha256').update(text).digest('hex');
   }
 
@@ -232,6 +229,13 @@ export class SafetensorsFile {
   async readInto(target: Uint8Array, info: TensorInfo, from: number): Promise<void> {
     if (from < 0 || from + target.length > info.bytes) throw new RangeError(`${info.name}: read beyond its end`);
     await readFully(this.#handle, target, info.offset + from, this.path);
+  }
+
+  /** `length` bytes of the data, `from` bytes after its start, whatever tensors they belong to. */
+  async readData(from: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    await readFully(this.#handle, bytes, this.dataStart + from, this.path);
+    return bytes;
   }
 
   /**

@@ -1,0 +1,156 @@
+/** Writes a weight file tensor by tensor, at places that the plan fixed, and hashes its data on the way. */
+import { createHash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { DiskSpaceError } from './errors';
+import { BLOCK } from './layout';
+import {
+  dataStartOf,
+  encodeErrors,
+  encodeHeader,
+  FORMAT_VERSION,
+  type TensorErrorEntry,
+  type WeightPlan,
+} from './plan';
+import { type CancelSignal, errorCode, throwIfCancelled } from './small';
+
+/** Bytes that are read back at a time for the hash. */
+const READ_BACK_BYTES = 4 * 1024 * 1024;
+
+/** What the writer needs of a file; a seam for tests of full disks. */
+export type OutputFile = Pick<FileHandle, 'write' | 'read' | 'sync' | 'close'>;
+export type OpenOutput = (path: string) => Promise<OutputFile>;
+
+const openNew: OpenOutput = (path) => open(path, 'wx+');
+
+export class WeightWriter {
+  readonly path: string;
+  readonly #file: OutputFile;
+  readonly #plan: WeightPlan;
+  readonly #metadata: Parameters<typeof encodeHeader>[1];
+  readonly #dataStart: number;
+  readonly #hash = createHash('sha256');
+  /** The data up to here, from its start, is in the hash. */
+  #hashed = 0;
+  #written = 0;
+  /** The write that still runs, while its caller computes the next portion. */
+  #pending: Promise<void> | undefined;
+
+  private constructor(path: string, file: OutputFile, plan: WeightPlan, source: string) {
+    this.path = path;
+    this.#file = file;
+    this.#plan = plan;
+    this.#metadata = {
+      format: `flan-${plan.format}`,
+      version: String(FORMAT_VERSION),
+      block: String(BLOCK),
+      config: JSON.stringify(plan.config),
+      source,
+      errors: '',
+      sha256: '',
+    };
+    this.#dataStart = dataStartOf(plan, this.#metadata);
+  }
+
+  /** Creates `path`, which must not exist. `source`: the identity of the original. */
+  static async create(path: string, plan: WeightPlan, source: string, openOutput = openNew): Promise<WeightWriter> {
+    return new WeightWriter(path, await diskErrors(path, () => openOutput(path)), plan, source);
+  }
+
+  get fileBytes(): number {
+    return this.#dataStart + this.#plan.dataBytes;
+  }
+
+  /**
+   * Writes `bytes` into a tensor, `offset` bytes from its start. Every byte of every tensor must be written once. The
+   * write may still run when this returns: the buffer must stay as it is until the next call but one has returned.
+   */
+  async write(name: string, offset: number, bytes: Uint8Array): Promise<void> {
+    const tensor = this.#plan.byName.get(name);
+    if (!tensor || offset + bytes.length > tensor.bytes) throw new RangeError(`${name}: written beyond its end`);
+    const at = tensor.offset + offset;
+    if (at === this.#hashed) {
+      this.#hash.update(bytes);
+      this.#hashed += bytes.length;
+    }
+    this.#written += bytes.length;
+    await this.#settle();
+    this.#pending = this.#writeAt(bytes, this.#dataStart + at);
+    this.#pending.catch(() => {}); // Thrown by the next call.
+  }
+
+  /** Hashes what was not written in file order, writes the header, and brings all of it onto the disk. */
+  async finish(errors: readonly TensorErrorEntry[], signal?: CancelSignal): Promise<void> {
+    await this.#settle();
+    if (this.#written !== this.#plan.dataBytes) {
+      throw new RangeError(`${this.#written} of ${this.#plan.dataBytes} bytes were written`);
+    }
+    const buffer = new Uint8Array(Math.min(READ_BACK_BYTES, this.#plan.dataBytes - this.#hashed));
+    while (this.#hashed < this.#plan.dataBytes) {
+      throwIfCancelled(signal);
+      const length = Math.min(buffer.length, this.#plan.dataBytes - this.#hashed);
+      const { bytesRead } = await this.#file.read(buffer, 0, length, this.#dataStart + this.#hashed);
+      if (bytesRead === 0)
+        throw new DiskSpaceError(`${this.path}: what was written cannot be read back. Check the disk.`);
+      this.#hash.update(buffer.subarray(0, bytesRead));
+      this.#hashed += bytesRead;
+    }
+    const metadata = { ...this.#metadata, errors: encodeErrors(errors), sha256: this.#hash.digest('hex') };
+    await this.#writeAt(encodeHeader(this.#plan, metadata), 0);
+    await diskErrors(this.path, () => this.#file.sync());
+    await this.#file.close();
+  }
+
+  /** Gives the file up: closes it. The caller removes it. */
+  async abandon(): Promise<void> {
+    await this.#pending?.catch(() => {});
+    await this.#file.close().catch(() => {});
+  }
+
+  async #settle(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    await pending;
+  }
+
+  async #writeAt(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await diskErrors(this.path, () =>
+        this.#file.write(bytes, done, bytes.length - done, position + done),
+      );
+      done += bytesWritten;
+    }
+  }
+}
+
+/** Runs a file operation and says of a full disk what it is. */
+export async function diskErrors<T>(path: string, operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw asDiskError(path, error);
+  }
+}
+
+function asDiskError(path: string, error: unknown): unknown {
+  switch (errorCode(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new DiskSpaceError(`The disk is full: ${path} could not be written. Free some space and try again.`, {
+        cause: error,
+      });
+    case 'EFBIG':
+      return new DiskSpaceError(`${path} is larger than this file system or user may have. Choose another disk.`, {
+        cause: error,
+      });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new DiskSpaceError(`${path} may not be written (${errorCode(error)}). Check the folder's permissions.`, {
+        cause: error,
+      });
+    case 'EIO':
+      return new DiskSpaceError(`Writing ${path} failed (EIO). Check the disk.`, { cause: error });
+    default:
+      return error;
+  }
+}
