@@ -8,6 +8,13 @@ export class NoGpuAdapterError extends FlanError {
   }
 }
 
+/** No engine can run here; the message holds the reasons. */
+export class EngineUnavailableError extends FlanError {
+  constructor(reasons: string) {
+    super('engine-unavailable', `${reasons} Choose another engine with --engine, or see \`flan doctor\`.`);
+  }
+}
+
 /** The model, or the request, needs more memory than there is. */
 export class OutOfMemoryError extends FlanError {
   constructor(what: string, needBytes: number, freeBytes: number) {
@@ -40,6 +47,7 @@ export class EngineError extends FlanError {
   }
 }
 
-function gigabytes(bytes: number): string {
+/** For messages. */
+export function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -38,7 +38,7 @@ export function pickFrom(logits: Float32Array, vocabSize: number, pick: Pick): P
     case 'top': {
       const count = Math.min(pick.count, vocabSize);
       const ids = new Int32Array(positions * count);
-      rows.forEach((row, i) => ids.set(top(row, count), i * count));
+      for (const [i, row] of rows.entries()) ids.set(top(row, count), i * count);
       return { ids, logprobs: logprobsOf(rows, ids, count) };
     }
     case 'sample': {

@@ -2,7 +2,7 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { EngineError } from '../errors';
+import { EngineError, NoGpuAdapterError } from '../errors';
 
 export type Ort = typeof import('onnxruntime-node');
 export type Provider = 'cpu' | 'webgpu';
@@ -61,6 +61,9 @@ export async function openSession(ort: Ort, graph: Uint8Array, settings: Session
       ...(gpu ? { preferredOutputLocation: location } : { intraOpNumThreads: settings.threads, interOpNumThreads: 1 }),
     });
   } catch (error) {
+    if (gpu && error instanceof Error && /WebGPU adapter|supported adapters/.test(error.message)) {
+      throw new NoGpuAdapterError('ONNX Runtime found none.');
+    }
     throw new EngineError(`ONNX Runtime could not open the model on ${settings.provider}`, error);
   }
 }

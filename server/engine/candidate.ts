@@ -1,0 +1,33 @@
+/** One engine that a machine may be able to run: how to find out, and how to make it. */
+import type { T5Config } from '../weights/config';
+import type { WeightFile } from '../weights/file';
+import type { Engine, EngineName, WeightFormat } from './engine';
+
+/** What to load. */
+export interface EngineRequest {
+  readonly weights: WeightFormat;
+  readonly file: WeightFile;
+  readonly config: T5Config;
+  /** Called with the share of the model that is loaded, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void;
+}
+
+export interface Probe {
+  readonly ok: boolean;
+  /** The device's name, or why it cannot be used: a sentence without the final stop. */
+  readonly detail: string;
+  /** Memory that a model may take, if it can be told. */
+  readonly freeBytes?: number;
+  /** Works, but only slower than the CPU itself: taken when named, never by `auto`. */
+  readonly software?: boolean;
+}
+
+export interface Candidate {
+  readonly name: EngineName;
+  /** Looks for the device; never rejects, and never harms this process. */
+  probe(): Promise<Probe>;
+  /** Bytes of the device's memory that the model takes, with room for one request. */
+  needBytes(request: EngineRequest): number;
+  /** Loads the model. `probe` was called before and was `ok`. */
+  create(request: EngineRequest): Promise<Engine>;
+}

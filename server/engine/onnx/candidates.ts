@@ -1,0 +1,48 @@
+/** The engines of ONNX Runtime as candidates: `webgpu` and `cpu`. */
+import { freemem, totalmem } from 'node:os';
+import type { Candidate, EngineRequest, Probe } from '../candidate';
+import { createOnnxEngine } from './engine';
+import { type GpuProbe, probeWebGpu } from './probe';
+import { cpuName, defaultThreads } from './threads';
+
+/** Weights are laid out anew for the multiplication; scales become float32, and a request needs room for activations. */
+const WEIGHT_FACTOR = 1.1;
+const REQUEST_BYTES = 256e6;
+
+export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu): Candidate {
+  let device = 'GPU (WebGPU)';
+  return {
+    name: 'webgpu',
+    needBytes,
+    async probe() {
+      const probe = await probeGpu();
+      if (probe.ok) device = `${probe.detail} (WebGPU)`;
+      return probe;
+    },
+    create: ({ file, config, onProgress }) =>
+      createOnnxEngine({ provider: 'webgpu', file, config, device, ...(onProgress && { onProgress }) }),
+  };
+}
+
+export function cpuCandidate(): Candidate {
+  return {
+    name: 'cpu',
+    needBytes,
+    async probe(): Promise<Probe> {
+      return { ok: true, detail: cpuName(defaultThreads()), freeBytes: freeMemory() };
+    },
+    create: ({ file, config, onProgress }) =>
+      createOnnxEngine({ provider: 'cpu', file, config, ...(onProgress && { onProgress }) }),
+  };
+}
+
+function needBytes({ file }: EngineRequest): number {
+  return file.fileBytes * WEIGHT_FACTOR + REQUEST_BYTES;
+}
+
+function freeMemory(): number {
+  // macOS keeps almost nothing "free"; what it would give up for a program is not told.
+  if (process.platform === 'darwin') return totalmem() * 0.75;
+  // Knows a container's limit, where this Node has it.
+  return Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY);
+}
