@@ -115,26 +115,23 @@ struct Act {
   }
 };
 
-// Cross-attention keys and values of all decoder layers: fused rows [layer][k, v][heads][dKv] into two F16 arrays
-// [layer][head][tokens][dKv] with the given strides in elements; tokens `tokens` and later are not written.
+// Cross-attention keys and values of one decoder layer: fused rows [k, v][heads * dKv] into two F16 arrays [tokens, inner].
 struct Cross {
   half *keys, *values;
-  int rows, inner, dKv, tokens;
-  long long layerStride, headStride;
+  int inner, tokens;
   template <int NJ>
   __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
     const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #pragma unroll
     for (int high = 0; high < 2; high++) {
       const int r = row + 8 * high;
-      if (r >= rows) return;
-      const int layer = r / (2 * inner), rest = r % (2 * inner), in = rest % inner;
-      half* base = (rest < inner ? keys : values) + layer * layerStride + (in / dKv) * headStride + in % dKv;
+      if (r >= 2 * inner) return;
+      half* base = r < inner ? keys + r : values + (r - inner);
 #pragma unroll
       for (int j = 0; j < NJ; j += 4) {
         const uint4 v = features8(acc, j, high);
         const int tok = token + 8 * (j + t) + g;
-        if (tok < tokens) *reinterpret_cast<uint4*>(base + (size_t)tok * dKv) = v;
+        if (tok < tokens) *reinterpret_cast<uint4*>(base + (size_t)tok * inner) = v;
       }
     }
   }

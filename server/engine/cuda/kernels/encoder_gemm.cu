@@ -119,9 +119,9 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
     product<NT>(w, x, kUnits, stages, Act{out, kTiles, kind});                                                            \
   }                                                                                                                       \
   extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
-      encoder_cross_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* keys, half* values, int rows,     \
-                         int inner, int dKv, int tokens, long long layerStride, long long headStride) {                   \
-    product<NT>(w, x, kUnits, stages, Cross{keys, values, rows, inner, dKv, tokens, layerStride, headStride});            \
+      encoder_cross_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* keys, half* values, int inner,    \
+                         int tokens) {                                                                                    \
+    product<NT>(w, x, kUnits, stages, Cross{keys, values, inner, tokens});                                                \
   }
 ENCODER_PRODUCTS(64)
 ENCODER_PRODUCTS(128)

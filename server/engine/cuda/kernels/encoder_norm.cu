@@ -4,35 +4,29 @@
 // One block owns 8 tokens, which are one contiguous stretch of the residual (encoder.cuh: residual fragments). A warp
 // takes two blocks of 16 features at a time; a lane holds 2 tokens x 4 features of them. The norm reads the stretch twice,
 // the second time mostly from L1 (8 tokens x 4096 x 4 bytes = 128 KB), transposes in registers and stores 16-byte chunks.
+#include "common.cuh"
 #include "encoder.cuh"
 
 using namespace encoder;
 
 constexpr int WARPS = 16;
 
-// x       F32 residual fragments [tokens / 8][features / 16][32][4], features = D padded to 128 (the padding becomes 0)
-// table   U8 [vocabulary, K] and scales F16 [vocabulary, K / 128] as in the weight file, K = D padded to 128
+// x       F32 residual fragments [tokens / 8][groups][32][4], groups = (D padded to 128) / 16; the padding becomes 0
+// table   the embedding in the decoder's chunks (common.cuh), `chunks` a tile
 // ids     I32 [T]; tokens T and later become 0
 //
 // Launch: grid (padded tokens / 8), block 512.
 extern "C" __global__ void __launch_bounds__(WARPS * 32)
-    encoder_embed(float4* __restrict__ x, const uint8_t* __restrict__ table, const half* __restrict__ scales,
-                  const int* __restrict__ ids, int T, int K) {
-  const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3, groups = K / 16;
-  const int token = blockIdx.x * 8 + 2 * t;
-  float4* row = x + (size_t)blockIdx.x * groups * 32;
-  for (int f = threadIdx.x >> 5; f < groups; f += WARPS) {
-    float v[4];
+    encoder_embed(float* __restrict__ x, const uint8_t* __restrict__ table, const int* __restrict__ ids, int T, int groups,
+                  int chunks) {
+  float* row = x + (size_t)blockIdx.x * groups * 128;
+  for (int i = threadIdx.x; i < 8 * 2 * groups; i += WARPS * 32) {
+    const int in = i & 7, eight = i >> 3, token = blockIdx.x * 8 + in;
+    float v[8] = {};
+    if (token < T) embedding8(table, chunks, ids[token], eight * 8, v);
+    float* p = row + (eight >> 1) * 128 + (in >> 1) * 4 + (eight & 1) * 2 + (in & 1);
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const int tok = token + (i & 1), feature = f * 16 + g + (i >> 1) * 8;
-      v[i] = 0.f;
-      if (tok < T) {
-        const size_t id = (size_t)ids[tok];
-        v[i] = (float)((int)table[id * K + feature] - 128) * __half2float(scales[id * (K / UNIT) + feature / UNIT]);
-      }
-    }
-    row[f * 32 + lane] = make_float4(v[0], v[1], v[2], v[3]);
+    for (int g = 0; g < 8; g++) p[g * 16] = v[g];
   }
 }
 
