@@ -88,6 +88,10 @@ export interface RunResult {
   readonly ids: readonly number[];
   readonly promptIds: readonly number[];
   readonly finishReason: 'stop' | 'length' | 'cancelled';
+  /** The answer was ended (as `length`) because it repeated itself without end. */
+  readonly repeated?: boolean;
+  /** Sampling: the seed that gives this answer again. */
+  readonly seed?: number;
   readonly engine: string;
   readonly device: string;
   readonly model: string;

@@ -53,7 +53,7 @@ export async function beamSearch(context: DecodeContext, beams: number, maxNewTo
       if (signal.stopped) return result('cancelled');
       const picked = await decoder.step(tokens, 1, { kind: 'top', count: 2 * beams });
       steps++;
-      const candidates = bestContinuations(running, picked, 2 * beams);
+      const candidates = bestContinuations(running, picked, picked.ids.length / beams).slice(0, 2 * beams);
       const atLimit = length === maxNewTokens;
       const next: { candidate: Candidate; ids: number[] }[] = [];
       for (const [rank, candidate] of candidates.entries()) {
@@ -82,20 +82,20 @@ export async function beamSearch(context: DecodeContext, beams: number, maxNewTo
   }
 }
 
-/** The `count` best of all running beams' best tokens, best first; of equal scores the lower beam, then the better rank. */
+/** All running beams' best tokens (`perRow` of each), best first; of equal scores the lower beam, then the better rank. */
 function bestContinuations(
   running: readonly Running[],
   picked: { readonly ids: Int32Array; readonly logprobs: Float32Array },
-  count: number,
+  perRow: number,
 ): Candidate[] {
   const all: Candidate[] = [];
   for (const [parent, { score }] of running.entries()) {
-    for (let i = parent * count; i < (parent + 1) * count; i++) {
+    for (let i = parent * perRow; i < (parent + 1) * perRow; i++) {
       const token = picked.ids[i];
       const logprob = picked.logprobs[i];
       if (token === undefined || logprob === undefined || !(logprob > Number.NEGATIVE_INFINITY)) continue;
       all.push({ parent, token, score: Math.fround(score + logprob) });
     }
   }
-  return all.sort((a, b) => b.score - a.score).slice(0, count);
+  return all.sort((a, b) => b.score - a.score);
 }

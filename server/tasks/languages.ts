@@ -1,0 +1,93 @@
+/** What people call the languages that an editor knows by id: prompts use the names that documentation uses. */
+
+/** Texts that people read rather than run; a question about them is about what they say. */
+const PROSE = new Set([
+  'plaintext',
+  'text',
+  'markdown',
+  'latex',
+  'tex',
+  'restructuredtext',
+  'asciidoc',
+  'org',
+  'git-commit',
+  'log',
+]);
+
+const NAMES: ReadonlyMap<string, string> = new Map([
+  ['abap', 'ABAP'],
+  ['bat', 'batch'],
+  ['c', 'C'],
+  ['clojure', 'Clojure'],
+  ['coffeescript', 'CoffeeScript'],
+  ['cpp', 'C++'],
+  ['csharp', 'C#'],
+  ['css', 'CSS'],
+  ['cuda-cpp', 'CUDA C++'],
+  ['dart', 'Dart'],
+  ['diff', 'diff'],
+  ['dockercompose', 'Docker Compose'],
+  ['dockerfile', 'Dockerfile'],
+  ['elixir', 'Elixir'],
+  ['elisp', 'Emacs Lisp'],
+  ['emacs-lisp', 'Emacs Lisp'],
+  ['erlang', 'Erlang'],
+  ['fortran', 'Fortran'],
+  ['fsharp', 'F#'],
+  ['go', 'Go'],
+  ['groovy', 'Groovy'],
+  ['handlebars', 'Handlebars'],
+  ['haskell', 'Haskell'],
+  ['html', 'HTML'],
+  ['ini', 'INI'],
+  ['java', 'Java'],
+  ['javascript', 'JavaScript'],
+  ['javascriptreact', 'JavaScript'],
+  ['json', 'JSON'],
+  ['jsonc', 'JSON'],
+  ['julia', 'Julia'],
+  ['kotlin', 'Kotlin'],
+  ['less', 'Less'],
+  ['lisp', 'Lisp'],
+  ['lua', 'Lua'],
+  ['makefile', 'Makefile'],
+  ['objective-c', 'Objective-C'],
+  ['objective-cpp', 'Objective-C++'],
+  ['ocaml', 'OCaml'],
+  ['perl', 'Perl'],
+  ['perl6', 'Raku'],
+  ['php', 'PHP'],
+  ['powershell', 'PowerShell'],
+  ['properties', 'properties'],
+  ['python', 'Python'],
+  ['r', 'R'],
+  ['razor', 'Razor'],
+  ['ruby', 'Ruby'],
+  ['rust', 'Rust'],
+  ['scala', 'Scala'],
+  ['scheme', 'Scheme'],
+  ['scss', 'SCSS'],
+  ['shaderlab', 'ShaderLab'],
+  ['shellscript', 'shell'],
+  ['sql', 'SQL'],
+  ['svelte', 'Svelte'],
+  ['swift', 'Swift'],
+  ['toml', 'TOML'],
+  ['typescript', 'TypeScript'],
+  ['typescriptreact', 'TypeScript'],
+  ['vb', 'Visual Basic'],
+  ['vue', 'Vue'],
+  ['xml', 'XML'],
+  ['yaml', 'YAML'],
+  ['zig', 'Zig'],
+]);
+
+/** True for text, false for code. An unknown id is an extension's language, that is code; no id at all is text. */
+export function isProse(languageId: string | undefined): boolean {
+  return languageId === undefined || PROSE.has(languageId);
+}
+
+/** The language's name for a prompt, or undefined for text and for ids that nobody listed. */
+export function languageName(languageId: string | undefined): string | undefined {
+  return languageId === undefined ? undefined : NAMES.get(languageId);
+}

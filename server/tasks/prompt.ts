@@ -1,0 +1,68 @@
+/** From a request to a prompt: checks, template, window. */
+import { FlanError, UsageError } from '../errors';
+import type { ReadPart, RunParams, Substitution } from '../protocol';
+import { checkInput } from '../text/input';
+import { fitPrompt } from '../text/window';
+import { isProse, languageName } from './languages';
+import { substituterOf, type TaskModel } from './model';
+
+/** A raw prompt is never cut, so it may pass the window this many times before the encoder's memory is the limit. */
+const RAW_WINDOWS = 2;
+
+/** A raw prompt that is far beyond what the model reads. */
+export class PromptTooLongError extends FlanError {
+  constructor(tokens: number, limit: number) {
+    super('prompt-too-long', `The prompt has ${tokens} tokens, the limit is ${limit}: shorten it.`);
+  }
+}
+
+export interface TaskPrompt {
+  /** End token included. */
+  readonly ids: readonly number[];
+  readonly read: ReadPart;
+  readonly substitutions: readonly Substitution[];
+  readonly restore: (output: string) => string;
+}
+
+/**
+ * Builds the prompt of one request.
+ * @throws UsageError (`ask` without a question), EmptyInputError, InputTooLargeError, BinaryInputError,
+ *   QuestionTooLongError, PromptTooLongError
+ */
+export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
+  // Editors count lines the same way whichever line ends a file has; a byte order mark is no text.
+  const text = params.task === 'generate' ? params.text : params.text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n');
+  checkInput(text);
+  if (params.task === 'generate') return rawPrompt(model, text, params.firstLine ?? 1);
+
+  const question = params.question?.trim() ?? '';
+  if (params.task === 'ask' && question === '')
+    throw new UsageError('A question is missing: say what you want to know.');
+  const frame = model.profile.frame(params.task, {
+    question,
+    language: languageName(params.languageId),
+    prose: isProse(params.languageId),
+  });
+  const { ids, read, plan } = fitPrompt(frame, text, {
+    codec: model.codec,
+    substituter: substituterOf(model.codec),
+    policy: 'fold',
+    window: model.profile.window,
+    firstLine: params.firstLine ?? 1,
+  });
+  return { ids, read, substitutions: plan.substitutions, restore: plan.restore };
+}
+
+/** The prompt as it is; what its characters lose is reported all the same. */
+function rawPrompt(model: TaskModel, text: string, firstLine: number): TaskPrompt {
+  const ids = model.codec.encode(text);
+  const { window } = model.profile;
+  if (ids.length > RAW_WINDOWS * window) throw new PromptTooLongError(ids.length, RAW_WINDOWS * window);
+  const lastLine = firstLine + text.split('\n').length - 1;
+  return {
+    ids,
+    read: { complete: true, fromLine: firstLine, toLine: lastLine, lastLine, promptTokens: ids.length, window },
+    substitutions: substituterOf(model.codec).lossesOf(text),
+    restore: (output) => output,
+  };
+}

@@ -1,0 +1,28 @@
+/** The `score` request: how probable a given answer is, in all and token by token. */
+import { UsageError } from '../errors';
+import { scoreAnswer } from '../generate/score';
+import type { ScoreParams, ScoreResult } from '../protocol';
+import { checkInput } from '../text/input';
+import type { TaskModel } from './model';
+
+/** The prompt and the answer are used as they are; the answer's end token counts. @throws UsageError, EmptyInputError */
+export async function runScore(model: TaskModel, params: ScoreParams): Promise<ScoreResult> {
+  checkInput(params.prompt);
+  if (params.answer.trim() === '') throw new UsageError('The answer is empty: give the text to score.');
+  const { engine, codec } = model;
+  const promptIds = codec.encode(params.prompt);
+  const ids = codec.encode(params.answer);
+  const scored = await scoreAnswer(engine, promptIds, ids);
+  return {
+    text: params.answer,
+    ids,
+    promptIds,
+    logprob: scored.logprob,
+    tokens: ids.map((id, i) => ({ id, text: codec.piece(id), logprob: scored.logprobs[i] ?? Number.NaN })),
+    engine: engine.info.engine,
+    device: engine.info.device,
+    model: model.name,
+    weights: model.weights,
+    timings: { loadMs: model.loadMs, ...scored.timings },
+  };
+}
