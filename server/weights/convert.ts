@@ -1,6 +1,6 @@
 /** Turns a checkpoint into a weight file: tensor by tensor, in little memory, whole or not at all. */
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, open, readdir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readdir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { WeightFormat } from '../engine/engine';
 import { Checkpoint, formOf, hasOriginal, INT8_FILE, type TensorSource } from './checkpoint';
@@ -277,7 +277,7 @@ export async function convertFolder(
     const missing: string[] = [];
     for (const name of COMPANIONS) {
       try {
-        await diskErrors(join(temporary, name), () => copyFile(join(dir, name), join(temporary, name)));
+        await diskErrors(join(temporary, name), () => copyPlain(join(dir, name), join(temporary, name)));
       } catch (error) {
         if (errorCode(error) !== 'ENOENT') throw error;
         if (name.startsWith('tokenizer'))
@@ -294,9 +294,15 @@ export async function convertFolder(
   }
 }
 
+/** Copies a file's content, not its permissions: a cache's read-only file must not become one that nobody can remove. */
+async function copyPlain(from: string, to: string): Promise<void> {
+  await copyFile(from, to);
+  await chmod(to, 0o644);
+}
+
 async function copyWeights(from: string, to: string, options: ConvertFolderOptions): Promise<string[]> {
   await verifyWeightFile(from, options);
-  await diskErrors(to, () => copyFile(from, to));
+  await diskErrors(to, () => copyPlain(from, to));
   await verifyWeightFile(to, options);
   return ['The weights were int8 already: they were copied.'];
 }
