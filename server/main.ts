@@ -13,8 +13,8 @@ import { Clients } from './rpc/clients';
 import { handlersOf } from './rpc/handlers';
 import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
 import { type Listener, listen } from './rpc/listen';
-import { doctor } from './runtime/doctor';
-import { installedModels, modelResolver } from './runtime/models';
+import { doctorItems } from './runtime/doctor';
+import { installedModels, modelFolders } from './runtime/models';
 import { ModelService } from './runtime/service';
 import { ModelThread } from './runtime/thread';
 
@@ -25,15 +25,17 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const { home, lingerSeconds } = options();
   const paths = flanPaths(home);
-  const thread = new ModelThread(join(__dirname, 'worker.js'), { home });
-  const service = new ModelService(thread, modelResolver(paths));
+  const thread = new ModelThread(join(__dirname, 'worker.js'), { cacheDir: paths.cache });
+  const service = new ModelService(thread, async ({ model, engine = 'auto', weights = 'int8' }) => {
+    return { folders: await modelFolders(paths, model), engine, weights };
+  });
   const status = (): Status => ({ ...service.status, pid: process.pid, version, clients: clients.count });
 
   const handlers = handlersOf({
     service,
     status,
     models: () => installedModels(paths),
-    doctor: () => doctor(paths, join(__dirname, 'worker.js')),
+    doctor: () => doctorItems(paths),
     stop: (reason) => setImmediate(() => leave(reason)),
   });
   const clients = new Clients({ version, handlers, log, status, counted: (count) => lifetime.clients(count) });

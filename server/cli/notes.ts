@@ -6,7 +6,9 @@ import type { Source } from './source';
 export function notesOf(result: RunResult, sources: readonly Source[]): string[] {
   const notes: string[] = [];
   if (result.finishReason === 'cancelled') notes.push('Stopped.');
-  if (result.finishReason === 'length') {
+  if (result.repeated === true) {
+    notes.push('The answer repeated itself and was ended there.');
+  } else if (result.finishReason === 'length') {
     notes.push(`The answer was cut after ${result.ids.length} tokens. Allow more with --max-new-tokens N.`);
   }
   if (result.promptIds.length > 0) {

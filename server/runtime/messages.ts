@@ -1,37 +1,44 @@
 /** Messages between the server's thread and the model thread. Both run the same build, so they need no version. */
-import type { DoctorItem, ModelChoice, Progress, RunParams, RunResult, ScoreParams, ScoreResult } from '../protocol';
+import type { EngineChoice, Progress, RunParams, RunResult, ScoreParams, ScoreResult, WeightChoice } from '../protocol';
+import type { ModelFolder } from './models';
+
+/** Which of some folders to load, and how: a request's model choice with nothing left open. */
+export interface LoadChoice {
+  readonly folders: readonly ModelFolder[];
+  readonly engine: EngineChoice;
+  readonly weights: WeightChoice;
+}
 
 /** What is loaded, as the model thread knows it. */
 export interface Loaded {
-  /** The name or folder that was asked for resolves to this name. */
   readonly model: string;
   readonly demo: boolean;
   readonly engine: string;
   readonly device: string;
-  readonly weights: 'int8' | 'fp32';
+  readonly weights: WeightChoice;
   /** Why `auto` took this engine; empty when the engine was named. */
   readonly why: string;
-  /** Milliseconds the load took; 0 when it was there already. */
+  /** Milliseconds the load took. */
   readonly loadMs: number;
 }
 
 /** Name of a job, its parameters and its result. */
 export interface Jobs {
-  readonly load: { readonly params: ModelChoice; readonly result: Loaded };
+  readonly load: { readonly params: LoadChoice; readonly result: Loaded };
   readonly run: { readonly params: RunParams; readonly result: RunResult };
   readonly score: { readonly params: ScoreParams; readonly result: ScoreResult };
-  readonly doctor: { readonly params: null; readonly result: readonly DoctorItem[] };
   readonly dispose: { readonly params: null; readonly result: null };
 }
 export type JobName = keyof Jobs;
 
-export interface ToWorker<N extends JobName = JobName> {
+/** One job as it is sent: its name tells the type of its parameters. */
+export type Job = { readonly [N in JobName]: { readonly job: N; readonly params: Jobs[N]['params'] } }[JobName];
+
+export type ToWorker = Job & {
   readonly id: number;
-  readonly job: N;
-  readonly params: Jobs[N]['params'];
   /** `SharedStop.buffer` of this job. */
   readonly stop: SharedArrayBuffer;
-}
+};
 
 export type FromWorker =
   | { readonly id: number; readonly kind: 'progress'; readonly progress: Progress }
@@ -40,5 +47,5 @@ export type FromWorker =
 
 /** Given to the worker when it starts. */
 export interface WorkerSetup {
-  readonly home: string;
+  readonly cacheDir: string;
 }

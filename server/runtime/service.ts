@@ -4,9 +4,18 @@
  * goes on when the client that asked first cancels while others wait.
  */
 import { CancelledError, type FlanError } from '../errors';
-import type { LoadParams, Progress, RunParams, RunResult, ScoreParams, ScoreResult, Status } from '../protocol';
+import type {
+  LoadParams,
+  ModelChoice,
+  Progress,
+  RunParams,
+  RunResult,
+  ScoreParams,
+  ScoreResult,
+  Status,
+} from '../protocol';
 import { cancelledResult } from './cancelled';
-import type { JobName, Jobs, Loaded } from './messages';
+import type { Jobs, LoadChoice, Loaded } from './messages';
 import { TextPacer } from './pacer';
 import { FairQueue } from './queue';
 import { SharedStop } from './stop';
@@ -19,8 +28,8 @@ export interface CancelToken {
   onCancellationRequested(listener: () => void): { dispose(): void };
 }
 
-/** Fills in what a choice leaves open (the default model), so that two spellings of one model are one key. */
-export type ResolveChoice = <P extends LoadParams>(params: P) => P;
+/** Says which folders a request's choice means, so that two spellings of one model are one. */
+export type ResolveChoice = (choice: ModelChoice) => Promise<LoadChoice>;
 
 type Thread = Pick<ModelThread, 'job' | 'onEnd' | 'dispose'>;
 type RequestName = 'run' | 'score' | 'load';
@@ -28,7 +37,8 @@ type RequestName = 'run' | 'score' | 'load';
 interface Request {
   readonly client: number;
   readonly name: RequestName;
-  readonly params: Jobs[RequestName]['params'];
+  readonly params: RunParams | ScoreParams | LoadParams;
+  readonly choice: LoadChoice;
   readonly key: string;
   readonly stop: SharedStop;
   readonly progress: (progress: Progress) => void;
@@ -95,16 +105,16 @@ export class ModelService {
     await this.#thread.dispose();
   }
 
-  #submit<N extends RequestName>(
+  async #submit<N extends RequestName>(
     name: N,
     client: number,
-    given: Jobs[N]['params'],
+    params: Request['params'],
     progress: (p: Progress) => void,
     token: CancelToken,
   ): Promise<Jobs[N]['result']> {
-    if (this.#disposed || token.isCancellationRequested) return Promise.reject(new CancelledError());
+    const choice = await this.#resolve(params);
+    if (this.#disposed || token.isCancellationRequested) throw new CancelledError();
     return new Promise((resolve, reject) => {
-      const params = this.#resolve(given);
       let listener: { dispose(): void } | undefined;
       const settle = (then: () => void) => {
         if (request.state === 'done') return;
@@ -116,7 +126,8 @@ export class ModelService {
         client,
         name,
         params,
-        key: JSON.stringify([params.model, params.engine ?? 'auto', params.weights ?? 'int8']),
+        choice,
+        key: JSON.stringify(choice),
         stop: new SharedStop(),
         progress: (p) => {
           if (request.state !== 'done') progress(p);
@@ -181,14 +192,12 @@ export class ModelService {
   }
 
   async #runJob(name: 'run' | 'score', request: Request): Promise<RunResult | ScoreResult> {
-    // The name was checked when the request was made; the union of parameters does not know that.
-    const job = this.#thread.job as (
-      name: JobName,
-      params: Request['params'],
-      stop: SharedStop,
-      progress: (p: Progress) => void,
-    ) => Promise<RunResult | ScoreResult>;
-    const result = await job.call(this.#thread, name, request.params, request.stop, request.progress);
+    const { thread, params, stop, progress } = { ...request, thread: this.#thread };
+    // The name was stored with its parameters when the request was made; their unions do not know that.
+    const result =
+      name === 'run'
+        ? await thread.job(name, params as RunParams, stop, progress)
+        : await thread.job(name, params as ScoreParams, stop, progress);
     return { ...result, timings: { ...result.timings, loadMs: request.loadMs } };
   }
 
@@ -202,13 +211,7 @@ export class ModelService {
     this.#loaded = undefined;
     this.onStatus();
     try {
-      const { model, engine, weights } = request.params;
-      const choice = {
-        ...(model === undefined ? {} : { model }),
-        ...(engine === undefined ? {} : { engine }),
-        ...(weights === undefined ? {} : { weights }),
-      };
-      const info = await this.#thread.job('load', choice, loading.stop, (progress) => {
+      const info = await this.#thread.job('load', request.choice, loading.stop, (progress) => {
         loading.last = progress;
         for (const waiter of this.#waitersOf(key)) waiter.progress(progress);
       });

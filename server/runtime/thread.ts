@@ -70,7 +70,8 @@ export class ModelThread {
     if (this.#faults >= MAX_FAULTS) return Promise.reject(new ModelThreadBrokenError(this.#lastFault));
     this.#worker ??= this.#start();
     const id = this.#nextId++;
-    const message: ToWorker = { id, job: name, params, stop: stop.buffer };
+    // The name and its parameters belong together by the signature above; the union cannot see that.
+    const message = { id, job: name, params, stop: stop.buffer } as ToWorker;
     const done = new Promise<Jobs[N]['result']>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, progress });
     });

@@ -9,7 +9,7 @@ import type { SharedStop } from '../../server/runtime/stop';
 
 interface Job {
   readonly name: JobName;
-  readonly params: { readonly model?: string; readonly text?: string };
+  readonly params: { readonly folders?: readonly { readonly name: string }[]; readonly text?: string };
   readonly stop: SharedStop;
   readonly progress: (progress: Progress) => void;
   readonly done: (result?: unknown) => void;
@@ -66,13 +66,17 @@ const params = (text: string, model = 'm'): RunParams => ({ task: 'generate', te
 
 function setUp() {
   const thread = new ScriptedThread();
-  const service = new ModelService(thread, (p) => p);
+  const service = new ModelService(thread, async ({ model = 'm', engine = 'auto', weights = 'int8' }) => {
+    return { folders: [{ name: model, dir: `/${model}`, demo: false }], engine, weights };
+  });
   const progress: Record<string, Progress[]> = {};
-  const run = (client: number, text: string, model = 'm', token = new Token()) => {
+  /** Resolves when the request is in line; its outcome is `done`. */
+  const run = async (client: number, text: string, model = 'm', token = new Token()) => {
     progress[text] = [];
     const done = service.run(client, params(text, model), (p) => progress[text]?.push(p), token);
     done.catch(() => {});
-    return done;
+    await tick();
+    return { done };
   };
   return { thread, service, progress, run };
 }
@@ -80,8 +84,8 @@ function setUp() {
 describe('ModelService', () => {
   it('loads once for all who wait for the same model, and reports the load to each', async () => {
     const { thread, progress, run } = setUp();
-    const first = run(1, 'a');
-    const second = run(2, 'b');
+    const first = await run(1, 'a');
+    const second = await run(2, 'b');
     expect(thread.jobs.map((job) => job.name)).toEqual(['load']);
     thread.last().progress({ kind: 'loading', model: 'm', message: 'Loading m', fraction: 0.5 });
     expect(progress['a']?.at(-1)?.kind).toBe('loading');
@@ -90,55 +94,52 @@ describe('ModelService', () => {
     await tick();
     expect(thread.last()).toMatchObject({ name: 'run', params: { text: 'a' } });
     thread.last().done();
-    expect((await first).timings.loadMs).toBe(7);
+    expect((await first.done).timings.loadMs).toBe(7);
     await tick();
     expect(thread.last()).toMatchObject({ name: 'run', params: { text: 'b' } });
     thread.last().done();
-    expect((await second).timings.loadMs).toBe(7);
-    const third = run(1, 'c');
-    await tick();
+    expect((await second.done).timings.loadMs).toBe(7);
+    const third = await run(1, 'c');
     thread.last().done();
-    expect((await third).timings.loadMs).toBe(0);
+    expect((await third.done).timings.loadMs).toBe(0);
     expect(thread.jobs.filter((job) => job.name === 'load')).toHaveLength(1);
   });
 
   it('goes on loading when the first client cancels and another waits, and stops when nobody does', async () => {
     const { thread, run } = setUp();
     const token = new Token();
-    const first = run(1, 'a', 'm', token);
+    const first = await run(1, 'a', 'm', token);
     const otherToken = new Token();
-    const second = run(2, 'b', 'm', otherToken);
+    const second = await run(2, 'b', 'm', otherToken);
     const load = thread.last();
     token.cancel();
-    expect((await first).finishReason).toBe('cancelled');
+    expect((await first.done).finishReason).toBe('cancelled');
     expect(load.stop.stopped).toBe(false);
     otherToken.cancel();
-    expect((await second).finishReason).toBe('cancelled');
+    expect((await second.done).finishReason).toBe('cancelled');
     expect(load.stop.stopped).toBe(true);
     load.failed(new CancelledError());
     await tick();
-    run(3, 'c');
-    await tick();
+    await run(3, 'c');
     expect(thread.jobs.map((job) => job.name)).toEqual(['load', 'load']);
   });
 
   it('passes a load error to all who waited for it, and tries again for the next request', async () => {
     const { thread, run } = setUp();
-    const both = [run(1, 'a'), run(2, 'b')];
+    const both = [await run(1, 'a'), await run(2, 'b')];
     thread.last().failed(new FlanError('no-gpu', 'No GPU.'));
-    for (const one of both) await expect(one).rejects.toMatchObject({ code: 'no-gpu' });
+    for (const { done } of both) await expect(done).rejects.toMatchObject({ code: 'no-gpu' });
     expect(thread.jobs).toHaveLength(1);
-    run(1, 'c');
-    await tick();
+    await run(1, 'c');
     expect(thread.jobs.map((job) => job.name)).toEqual(['load', 'load']);
   });
 
   it('serves clients in turn and tells each how many are ahead', async () => {
     const { thread, progress, run } = setUp();
-    run(1, 'a1');
-    run(1, 'a2');
-    run(1, 'a3');
-    run(2, 'b1');
+    await run(1, 'a1');
+    await run(1, 'a2');
+    await run(1, 'a3');
+    await run(2, 'b1');
     expect(progress['b1']).toEqual([{ kind: 'queued', ahead: 2 }]);
     expect(progress['a3']?.at(-1)).toEqual({ kind: 'queued', ahead: 3 });
     thread.last().done();
@@ -155,16 +156,16 @@ describe('ModelService', () => {
     const { thread, run } = setUp();
     const running = new Token();
     const waiting = new Token();
-    const first = run(1, 'a', 'm', running);
-    const second = run(1, 'b', 'm', waiting);
+    const first = await run(1, 'a', 'm', running);
+    const second = await run(1, 'b', 'm', waiting);
     thread.last().done();
     await tick();
     waiting.cancel();
-    expect(await second).toMatchObject({ finishReason: 'cancelled', text: '', ids: [] });
+    expect(await second.done).toMatchObject({ finishReason: 'cancelled', text: '', ids: [] });
     running.cancel();
     expect(thread.last().stop.stopped).toBe(true);
     thread.last().done();
-    await first;
+    await first.done;
     await tick();
     expect(thread.jobs).toHaveLength(2);
   });
@@ -173,10 +174,9 @@ describe('ModelService', () => {
     const { thread, service, run } = setUp();
     const models: (string | undefined)[] = [];
     for (const model of ['m', 'n', 'n']) {
-      const done = run(1, model, model);
-      await tick();
+      const { done } = await run(1, model, model);
       if (thread.last().name === 'load') {
-        models.push(thread.last().params.model);
+        models.push(thread.last().params.folders?.[0]?.name);
         thread.last().done();
         await tick();
       }
@@ -188,14 +188,13 @@ describe('ModelService', () => {
     expect(service.status.state).toBe('ready');
     thread.onEnd();
     expect(service.status).toEqual({ state: 'idle', queued: 0 });
-    run(1, 'x', 'n');
-    await tick();
-    expect(thread.last()).toMatchObject({ name: 'load', params: { model: 'n' } });
+    await run(1, 'x', 'n');
+    expect(thread.last()).toMatchObject({ name: 'load', params: { folders: [{ name: 'n' }] } });
   });
 
   it('joins text that comes faster than it can be shown, and loses none of it', async () => {
     const { thread, progress, run } = setUp();
-    const done = run(1, 'a');
+    const { done } = await run(1, 'a');
     thread.last().done();
     await tick();
     for (let i = 0; i < 500; i++) thread.last().progress({ kind: 'text', append: `${i} ` });
@@ -208,12 +207,12 @@ describe('ModelService', () => {
 
   it('refuses everything once it is disposed', async () => {
     const { thread, service, run } = setUp();
-    const first = run(1, 'a');
-    const second = run(2, 'b');
+    const first = await run(1, 'a');
+    const second = await run(2, 'b');
     await service.dispose();
     expect(thread.disposed).toBe(true);
-    expect((await first).finishReason).toBe('cancelled');
-    expect((await second).finishReason).toBe('cancelled');
-    expect((await run(1, 'c')).finishReason).toBe('cancelled');
+    expect((await first.done).finishReason).toBe('cancelled');
+    expect((await second.done).finishReason).toBe('cancelled');
+    expect((await (await run(1, 'c')).done).finishReason).toBe('cancelled');
   });
 });

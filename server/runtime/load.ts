@@ -1,0 +1,71 @@
+/**
+ * From a model folder to something that answers: weight file, engine, tokenizer, and how this model wants to be asked.
+ * Used by the model thread, and by the command line's bench.
+ */
+import type { StopSignal } from '../engine/engine';
+import { OutOfMemoryError } from '../engine/errors';
+import { createEngine } from '../engine/select';
+import type { EngineChoice, Progress, WeightChoice } from '../protocol';
+import type { TaskModel } from '../tasks/model';
+import { profileFor } from '../tasks/profiles';
+import { TextCodec } from '../text/codec';
+import { resolveWeights } from '../weights/store';
+import type { ModelFolder } from './models';
+
+export interface LoadRequest {
+  /** Tried in this order: the next one only when the memory does not do for the one before. */
+  readonly folders: readonly ModelFolder[];
+  readonly engine: EngineChoice;
+  readonly weights: WeightChoice;
+  readonly cacheDir: string;
+  readonly signal?: StopSignal;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface LoadedModel {
+  readonly model: TaskModel;
+  /** Why this engine, and why no larger model; empty when all was named. */
+  readonly why: string;
+  /** What was chosen where the model left a choice. */
+  readonly notes: readonly string[];
+}
+
+/** Throws what resolveWeights, createEngine and TextCodec throw; OutOfMemoryError when the last folder does not fit. */
+export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
+  const tooLarge: string[] = [];
+  for (const [at, folder] of request.folders.entries()) {
+    try {
+      const loaded = await loadFolder(folder, request);
+      return tooLarge.length === 0 ? loaded : { ...loaded, why: [...tooLarge, loaded.why].join(' ').trim() };
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError) || at === request.folders.length - 1) throw error;
+      tooLarge.push(`${folder.name} does not fit in the memory.`);
+    }
+  }
+  throw new RangeError('loadModel needs at least one folder.');
+}
+
+async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest): Promise<LoadedModel> {
+  const { engine: choice, weights, cacheDir, signal, onProgress } = request;
+  const start = performance.now();
+  const loading = (message: string, fraction?: number) =>
+    onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
+  loading(`Loading ${name}`);
+  const { config, file, notes } = await resolveWeights({
+    dir,
+    format: weights,
+    cacheDir,
+    ...(signal === undefined ? {} : { signal }),
+    onProgress: ({ message, fraction }) => loading(message, fraction),
+  });
+  const codec = await TextCodec.open(dir);
+  const { engine, why } = await createEngine({
+    choice,
+    weights,
+    file,
+    config,
+    onProgress: (fraction) => loading(`Loading ${name}`, fraction),
+  });
+  const loadMs = performance.now() - start;
+  return { model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
+}
