@@ -5,20 +5,15 @@
 // A block of 4 warps owns 64 queries of one head, 16 a warp, and walks over the keys 64 at a time. Keys and values are
 // operand tiles, copied as they are: the values of a step arrive while its scores are computed, the next keys while the
 // values are used. D is the head width padded to 64, 128 or 256 (the padding is zero).
+#include "common.cuh"
 #include "encoder.cuh"
+
+namespace attention {
 
 using namespace encoder;
 
-namespace {
-
 constexpr int THREADS = 128, KEYS = 64;
 constexpr float LOG2E = 1.4426950408889634f;
-
-__device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 __device__ __forceinline__ void ldmatrix(uint32_t (&r)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -51,7 +46,7 @@ __device__ __forceinline__ void wait_copies() {
 }
 
 template <int D>
-__device__ __forceinline__ void attention(const half* __restrict__ qkv, const float* __restrict__ table, half* __restrict__ out,
+__device__ __forceinline__ void attend(const half* __restrict__ qkv, const float* __restrict__ table, half* __restrict__ out,
                                           int T, int tokenBlocks, int dKv, int M, int outTiles) {
   extern __shared__ __align__(1024) uint8_t shared[];
   constexpr int BYTES = KEYS * D * 2, STEPS = D / 16, OJ = D / 8;
@@ -62,7 +57,7 @@ __device__ __forceinline__ void attention(const half* __restrict__ qkv, const fl
   const half* k = qkv + (heads + head) * plane;
   const half* v = qkv + (2 * heads + head) * plane;
   const float* bias = table + (size_t)head * (2 * M + 1) + M;  // by distance, -M to M
-  const uint32_t qs = (uint32_t)__cvta_generic_to_shared(shared), ks = qs + BYTES, vs = ks + BYTES;
+  const uint32_t qs = shared_address(shared), ks = qs + BYTES, vs = ks + BYTES;
 
   float o[OJ][4] = {};
   float top[2] = {-1e30f, -1e30f}, sum[2] = {0.f, 0.f};
@@ -82,8 +77,8 @@ __device__ __forceinline__ void attention(const half* __restrict__ qkv, const fl
       for (int j = 0; j < KEYS / 8; j += 2) {
         uint32_t c[4];
         ldmatrix(c, chunk_address(ks, j * 8 + (lane & 7) + ((lane >> 4) << 3), 2 * i + ((lane >> 3) & 1)));
-        mma(s[j], a, c[0], c[1]);
-        mma(s[j + 1], a, c[2], c[3]);
+        mma16816(s[j], a[0], a[1], a[2], a[3], c[0], c[1]);
+        mma16816(s[j + 1], a[0], a[1], a[2], a[3], c[2], c[3]);
       }
     }
     __syncthreads();
@@ -149,8 +144,8 @@ __device__ __forceinline__ void attention(const half* __restrict__ qkv, const fl
       for (int j = 0; j < OJ; j += 2) {
         uint32_t c[4];
         ldmatrix_transposed(c, chunk_address(vs, i * 16 + (lane & 15), j + (lane >> 4)));
-        mma(o[j], a, c[0], c[1]);
-        mma(o[j + 1], a, c[2], c[3]);
+        mma16816(o[j], a[0], a[1], a[2], a[3], c[0], c[1]);
+        mma16816(o[j + 1], a[0], a[1], a[2], a[3], c[2], c[3]);
       }
     }
     __syncthreads();
@@ -172,16 +167,16 @@ __device__ __forceinline__ void attention(const half* __restrict__ qkv, const fl
   }
 }
 
-}  // namespace
+}  // namespace attention
 
 // qkv    F16 operand tiles [3][heads][tokenBlocks][D / 64][64][64]
 // table  F32 [heads][2 M + 1]: the bias by key - query, from -M to M; M = relativeMaxDistance
 // out    F16 operand tiles [.., heads * dKv padded to 128], outTiles = that / 64
 // Launch: grid (T / 64 rounded up, heads), block 128, shared 3 * 128 D bytes.
 #define ENCODER_ATTENTION(D)                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(THREADS, 2)                                                                     \
+  extern "C" __global__ void __launch_bounds__(attention::THREADS, 2)                                                                     \
       encoder_attention_##D(const half* qkv, const float* table, half* out, int T, int tokenBlocks, int dKv, int M, int outTiles) { \
-    attention<D>(qkv, table, out, T, tokenBlocks, dKv, M, outTiles);                                                           \
+    attention::attend<D>(qkv, table, out, T, tokenBlocks, dKv, M, outTiles);                                                           \
   }
 ENCODER_ATTENTION(64)
 ENCODER_ATTENTION(128)

@@ -3,23 +3,18 @@
 // A block of 8 warps computes 128 rows x NT tokens, the warps 4 (rows) x 2 (tokens). Weight units and operand tiles of 128 k
 // come through a ring of `stages` stages with cp.async; weights are dequantized between shared memory and mma.sync.
 // Two stages with NT = 128 take 98,816 bytes, which every card from sm_80 on grants; sm_80 and sm_90 have room for three.
+#include "common.cuh"
 #include "encoder_dequant.cuh"
 #include "encoder_epilogue.cuh"
 
-using namespace encoder;
+namespace portable {
 
-namespace {
+using namespace encoder;
 
 constexpr int THREADS = 256;
 
 __device__ __forceinline__ void copy16(uint32_t dst, const void* src) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src));
-}
-
-__device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // w: weight units [rowTiles][kUnits]; x: operand tiles [tokens / 64][2 kUnits]. Grid (token tiles, row tiles).
@@ -32,7 +27,7 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
   const int warpM = warp & 3, warpN = warp >> 2;
   const uint8_t* wTile = w + (size_t)blockIdx.y * kUnits * UNIT_BYTES;
   const half* xTile = x + (size_t)blockIdx.x * (NT / TILE) * (2 * kUnits) * TILE_HALFS;
-  const uint32_t base = (uint32_t)__cvta_generic_to_shared(ring);
+  const uint32_t base = shared_address(ring);
 
   // Operand tiles first in a stage: [NT / 64][2][64][64], then the unit.
   auto load = [&](int kb) {
@@ -85,8 +80,8 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
                        : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3]) : "r"(address) : "memory");
 #pragma unroll
           for (int m = 0; m < 2; m++) {
-            mma(acc[m][j], a[m], b[0], b[1]);
-            mma(acc[m][j + 1], a[m], b[2], b[3]);
+            mma16816(acc[m][j], a[m][0], a[m][1], a[m][2], a[m][3], b[0], b[1]);
+            mma16816(acc[m][j + 1], a[m][0], a[m][1], a[m][2], a[m][3], b[2], b[3]);
           }
         }
       }
@@ -96,32 +91,32 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
   for (int m = 0; m < 2; m++) epilogue(blockIdx.y * UNIT + warpM * 32 + m * 16, blockIdx.x * NT + warpN * (NT / 2), acc[m]);
 }
 
-}  // namespace
+}  // namespace portable
 
 // Launch: grid (token tiles of NT, row tiles of 128), block 256, shared stages * (16,640 + 256 NT), stages 2 or 3.
 // The leading four parameters are the same for all: weight units, operand tiles, K / 128, stages.
 #define ENCODER_PRODUCTS(NT)                                                                                              \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_qkv_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* out, int inner, int dKv, int dTiles, \
                        int tokenBlocks) {                                                                                 \
-    product<NT>(w, x, kUnits, stages, Qkv{out, inner, dKv, dTiles, tokenBlocks});                                         \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Qkv{out, inner, dKv, dTiles, tokenBlocks});                                         \
   }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_add_##NT(const uint8_t* w, const half* x, int kUnits, int stages, float4* residual, int groups, float scale) { \
-    product<NT>(w, x, kUnits, stages, Add{residual, groups, scale});                                                      \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Add{residual, groups, scale});                                                      \
   }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_gated_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* out, int kTiles, int kind) {      \
-    product<NT>(w, x, kUnits, stages, Gated{out, kTiles, kind});                                                          \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Gated{out, kTiles, kind});                                                          \
   }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_act_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* out, int kTiles, int kind) {        \
-    product<NT>(w, x, kUnits, stages, Act{out, kTiles, kind});                                                            \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Act{out, kTiles, kind});                                                            \
   }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_cross_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* keys, half* values, int inner,    \
                          int tokens) {                                                                                    \
-    product<NT>(w, x, kUnits, stages, Cross{keys, values, inner, tokens});                                                \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Cross{keys, values, inner, tokens});                                                \
   }
 ENCODER_PRODUCTS(64)
 ENCODER_PRODUCTS(128)

@@ -11,9 +11,9 @@
 #include "encoder_epilogue.cuh"
 #include "encoder_wgmma.cuh"
 
-using namespace encoder;
+namespace hopper {
 
-namespace {
+using namespace encoder;
 
 constexpr int THREADS = 384, CONSUMER_WARPS = 8;
 
@@ -176,35 +176,35 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
   cluster_sync();  // no block leaves while the other may still write to its shared memory
 }
 
-}  // namespace
+}  // namespace hopper
 
 // Launch: clusters of 2 (fixed at compile time); grid an even number of blocks, at most the multiprocessors and at most
 // 2 * ceil(rowTiles / 2) * tokenTiles; block 384; shared: the Rings' BYTES, 230,544 / 214,480 / 198,912 for 256 / 128 / 64 tokens.
 // The leading five parameters are the same for all: weight units, operand tiles, K / 128, row tiles of 128, token tiles of NT.
 #define ENCODER_HOPPER(NT)                                                                                                     \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)                                           \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_qkv_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, half* out, int inner, int dKv, \
                         int dTiles, int tokenBlocks) {                                                                         \
-    product<NT>(w, x, kUnits, rowTiles, tokenTiles, Qkv{out, inner, dKv, dTiles, tokenBlocks});                                \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Qkv{out, inner, dKv, dTiles, tokenBlocks});                                \
   }                                                                                                                            \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)                                           \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_add_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, float4* residual, int groups, \
                         float scale) {                                                                                         \
-    product<NT>(w, x, kUnits, rowTiles, tokenTiles, Add{residual, groups, scale});                                             \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Add{residual, groups, scale});                                             \
   }                                                                                                                            \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)                                           \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_gated_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, half* out, int kTiles,    \
                           int kind) {                                                                                          \
-    product<NT>(w, x, kUnits, rowTiles, tokenTiles, Gated{out, kTiles, kind});                                                 \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Gated{out, kTiles, kind});                                                 \
   }                                                                                                                            \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)                                           \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_act_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, half* out, int kTiles, int kind) { \
-    product<NT>(w, x, kUnits, rowTiles, tokenTiles, Act{out, kTiles, kind});                                                   \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Act{out, kTiles, kind});                                                   \
   }                                                                                                                            \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)                                           \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_cross_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, half* keys, half* values, \
                           int inner, int tokens) {                                                                             \
-    product<NT>(w, x, kUnits, rowTiles, tokenTiles, Cross{keys, values, inner, tokens});                                       \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Cross{keys, values, inner, tokens});                                       \
   }
 ENCODER_HOPPER(64)
 ENCODER_HOPPER(128)

@@ -6,8 +6,6 @@
 // which is weight zero.
 #include "encoder.cuh"
 
-using namespace encoder;
-
 // src     U8 [N, K], K a multiple of 128, value = q + 128
 // scales  F16 [N, K / 128]
 // units   the fused matrix, K as of src
@@ -17,6 +15,7 @@ using namespace encoder;
 // Launch: N * K / 16 threads in blocks of 256, no shared memory. A thread moves 16 weights of one row.
 extern "C" __global__ void encoder_relay(const uint8_t* __restrict__ src, const uint16_t* __restrict__ scales,
                                          uint8_t* __restrict__ units, int N, int K, int row0, int spread) {
+  using namespace encoder;
   const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
   const int steps = K / 16;
   if (i >= (size_t)N * steps) return;

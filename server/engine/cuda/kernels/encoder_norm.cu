@@ -7,28 +7,11 @@
 #include "common.cuh"
 #include "encoder.cuh"
 
+namespace tokenwise {
+
 using namespace encoder;
 
-constexpr int WARPS = 16;
-
-// x       F32 residual fragments [tokens / 8][groups][32][4], groups = (D padded to 128) / 16; the padding becomes 0
-// table   the embedding in the decoder's chunks (common.cuh), `chunks` a tile
-// ids     I32 [T]; tokens T and later become 0
-//
-// Launch: grid (padded tokens / 8), block 512.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
-    encoder_embed(float* __restrict__ x, const uint8_t* __restrict__ table, const int* __restrict__ ids, int T, int groups,
-                  int chunks) {
-  float* row = x + (size_t)blockIdx.x * groups * 128;
-  for (int i = threadIdx.x; i < 8 * 2 * groups; i += WARPS * 32) {
-    const int in = i & 7, eight = i >> 3, token = blockIdx.x * 8 + in;
-    float v[8] = {};
-    if (token < T) embedding8(table, chunks, ids[token], eight * 8, v);
-    float* p = row + (eight >> 1) * 128 + (in >> 1) * 4 + (eight & 1) * 2 + (in & 1);
-#pragma unroll
-    for (int g = 0; g < 8; g++) p[g * 16] = v[g];
-  }
-}
+constexpr int THREADS = 512, WARPS = THREADS / 32;
 
 // The 1 / rms of this lane's two tokens.
 __device__ __forceinline__ float2 inverse_rms(const float4* __restrict__ row, int groups, int D, float eps) {
@@ -87,16 +70,37 @@ __device__ __forceinline__ void norm(const float4* __restrict__ x, const float* 
   }
 }
 
+}  // namespace tokenwise
+
+// x       F32 residual fragments [tokens / 8][groups][32][4], groups = (D padded to 128) / 16; the padding becomes 0
+// table   the embedding in the decoder's chunks (common.cuh), `chunks` a tile
+// ids     I32 [T]; tokens T and later become 0
+//
+// Launch: grid (padded tokens / 8), block 512.
+extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
+    encoder_embed(float* __restrict__ x, const uint8_t* __restrict__ table, const int* __restrict__ ids, int T, int groups,
+                  int chunks) {
+  float* row = x + (size_t)blockIdx.x * groups * 128;
+  for (int i = threadIdx.x; i < 8 * 2 * groups; i += tokenwise::THREADS) {
+    const int in = i & 7, eight = i >> 3, token = blockIdx.x * 8 + in;
+    float v[8] = {};
+    if (token < T) embedding8(table, chunks, ids[token], eight * 8, v);
+    float* p = row + (eight >> 1) * 128 + (in >> 1) * 4 + (eight & 1) * 2 + (in & 1);
+#pragma unroll
+    for (int g = 0; g < 8; g++) p[g * 16] = v[g];
+  }
+}
+
 // x F32 residual fragments; gamma F32 [D]; out F16 operand tiles [.., D padded to 128].
 // Launch: grid (tokens padded to 64, / 8), block 512.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
     encoder_norm(const float4* __restrict__ x, const float* __restrict__ gamma, half* __restrict__ out, int D, float eps) {
-  norm<false>(x, gamma, out, nullptr, 0, D, eps);
+  tokenwise::norm<false>(x, gamma, out, nullptr, 0, D, eps);
 }
 
 // As encoder_norm, and hidden F32 [T, D] row-major: the encoder's output.
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
     encoder_final_norm(const float4* __restrict__ x, const float* __restrict__ gamma, half* __restrict__ out,
                        float* __restrict__ hidden, int T, int D, float eps) {
-  norm<true>(x, gamma, out, hidden, T, D, eps);
+  tokenwise::norm<true>(x, gamma, out, hidden, T, D, eps);
 }
