@@ -19,7 +19,7 @@ function show(title, file, args) {
 
 show('Explain a function', code, ['explain', code]);
 show('Summarize a text', text, ['summarize', text]);
-show('Ask about a text', text, ['ask', 'Where is the configuration file read from?', text]);
+show('Ask about a text', text, ['ask', 'What does the option keep-days set?', text]);
 must(process.execPath, [cli, 'stop'], { stdio: 'ignore' });
 
 const vsix = readdirSync(root).find((name) => name.endsWith('.vsix'));
