@@ -78,8 +78,9 @@ export class ServerClient {
   /** Asks; rejects with a FlanError. With a token, cancelling makes the server answer within one token of the model. */
   async request<R>(method: string, params: object | null, token?: CancellationToken): Promise<R> {
     try {
-      const answer: Promise<R> =
-        params === null ? this.#rpc.sendRequest(method, token) : this.#rpc.sendRequest(method, params, token);
+      // An undefined argument would be sent as one.
+      const args = [...(params === null ? [] : [params]), ...(token === undefined ? [] : [token])];
+      const answer: Promise<R> = this.#rpc.sendRequest(method, ...args);
       return await Promise.race([answer, this.#gone]);
     } catch (error) {
       throw fromResponseError(error);

@@ -2,6 +2,13 @@
 import type { ReadPart, RunResult, Substitution } from '../protocol';
 import type { Source } from './source';
 
+const SHOWN_SUBSTITUTIONS = 8;
+const NAMES: ReadonlyMap<string, string> = new Map([
+  ['\n', 'line breaks'],
+  ['\t', 'tabs'],
+  [' ', 'spaces'],
+]);
+
 /** Notes for stderr, the most important first. */
 export function notesOf(result: RunResult, sources: readonly Source[]): string[] {
   const notes: string[] = [];
@@ -47,17 +54,21 @@ function readNotes(read: ReadPart, sources: readonly Source[]): string[] {
 }
 
 function substitutionNote(substitutions: readonly Substitution[]): string {
-  const shown = substitutions
-    .slice(0, 8)
-    .map(({ char, as }) => `${visible(char)} ${as === null ? 'was lost' : `as ${as}`}`);
+  const shown = substitutions.slice(0, SHOWN_SUBSTITUTIONS).map(({ char, as }) => {
+    return `${visible(char)} ${as === null ? 'was lost' : `as ${visible(as)}`}`;
+  });
   const more = substitutions.length > shown.length ? `, and ${substitutions.length - shown.length} more` : '';
-  return `Characters that the model's vocabulary cannot write: ${shown.join(', ')}${more}.`;
+  return `Read differently, since the model's vocabulary cannot write it: ${shown.join(', ')}${more}.`;
 }
 
-/** Control characters and spaces by code point; everything else as it is. */
-function visible(char: string): string {
-  if (!/[\p{C}\p{Z}]/u.test(char)) return char;
-  return `U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`;
+/** White space and control characters by name or code point; everything else as it is. */
+function visible(text: string): string {
+  const name = NAMES.get(text);
+  if (name !== undefined) return name;
+  return text.replace(
+    /[\p{C}\p{Z}]/gu,
+    (c) => `U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`,
+  );
 }
 
 function speedNote(result: RunResult): string {
@@ -67,10 +78,14 @@ function speedNote(result: RunResult): string {
   if (timings.firstTokenMs > 0) parts.push(`first word after ${seconds(timings.firstTokenMs)}`);
   const words = text.split(/\s+/).filter((word) => word !== '').length;
   const writing = (timings.msPerToken * ids.length) / 1000;
-  if (writing > 0 && words > 1) parts.push(`${(words / writing).toPrecision(2).replace(/\.0$/, '')} words/s`);
+  if (writing > 0 && words > 1) parts.push(`${rate(words / writing)} words/s`);
   return `${parts.join(', ')}.`;
 }
 
 function seconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+function rate(perSecond: number): string {
+  return perSecond < 10 ? perSecond.toFixed(1) : String(Math.round(perSecond));
 }

@@ -4,12 +4,15 @@
  */
 import type { Progress } from '../protocol';
 
+/** In a log file, progress is there to show that something goes on, not every step of it. */
+const PROGRESS_LINES_MS = 5000;
 const CLEAR_LINE = '\r\u001b[K';
 
 export class Output {
   readonly #quiet: boolean;
   readonly #terminal: boolean;
-  #lastNote = '';
+  /** When the last progress line was printed, where lines cannot be rewritten. */
+  #progressAt = Number.NEGATIVE_INFINITY;
   /** A rewritable line is on the terminal now. */
   #transient = false;
   /** What was streamed to stdout so far. */
@@ -34,7 +37,12 @@ export class Output {
     process.stderr.write(`${line}\n`);
   }
 
-  /** Progress before the first word: rewritten in place on a terminal, otherwise each new sentence once. */
+  /** What happens just now, of no interest later: only on a terminal. */
+  moment(line: string): void {
+    if (this.#terminal) this.progress(line);
+  }
+
+  /** Progress before the first word: rewritten in place on a terminal, otherwise a line now and then. */
   progress(line: string, fraction?: number): void {
     if (this.#quiet) return;
     if (this.#terminal) {
@@ -42,10 +50,10 @@ export class Output {
       const columns = process.stderr.columns || 80;
       process.stderr.write(`${CLEAR_LINE}${`${line}${percent}`.slice(0, columns - 1)}`);
       this.#transient = true;
-    } else if (line !== this.#lastNote) {
+    } else if (performance.now() - this.#progressAt > PROGRESS_LINES_MS) {
+      this.#progressAt = performance.now();
       process.stderr.write(`${line}\n`);
     }
-    this.#lastNote = line;
   }
 
   text(append: string): void {
@@ -98,7 +106,7 @@ export function showProgress(output: Output): (progress: Progress) => void {
         output.progress(progress.message, progress.fraction);
         break;
       case 'encoding':
-        output.progress(`${progress.model} reads ${progress.tokens} tokens on ${progress.device}`);
+        output.moment(`${progress.model} reads ${progress.tokens} tokens on ${progress.device}`);
         break;
       case 'text':
         output.text(progress.append);

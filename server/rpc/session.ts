@@ -92,7 +92,7 @@ export class Session {
 
   async #request(method: string, params: unknown, token: CancellationToken): Promise<unknown> {
     try {
-      if (method === 'initialize') return this.#initialize(params);
+      if (method === 'initialize') return this.#initialize(unwrap(params));
       if (!this.#initialized) throw new NotInitializedError();
       if (method === 'shutdown') {
         this.#gone.cancel();
@@ -107,7 +107,7 @@ export class Session {
   }
 
   #initialize(params: unknown): unknown {
-    const options = (params as { initializationOptions?: unknown } | undefined)?.initializationOptions;
+    const options = (params as { initializationOptions?: unknown } | null)?.initializationOptions;
     const { token, protocol, client } = hello(options);
     const end = (error: Error): never => {
       // After the answer is written.

@@ -146,8 +146,9 @@ export class Client {
   }
 
   request<R>(method: string, params: object | null = null, token?: CancellationToken): Promise<R> {
-    const answer: Promise<R> =
-      params === null ? this.rpc.sendRequest(method, token) : this.rpc.sendRequest(method, params, token);
+    // An undefined argument would be sent as one.
+    const args = [...(params === null ? [] : [params]), ...(token === undefined ? [] : [token])];
+    const answer: Promise<R> = this.rpc.sendRequest(method, ...args);
     return Promise.race([answer, this.#gone]);
   }
 

@@ -149,7 +149,7 @@ describe('leaving', () => {
     await first.request('shutdown');
     await first.rpc.sendNotification('exit');
     expect(await until(() => first.closed)).toBe(true);
-    expect((await second.status()).clients).toBe(1);
+    expect(await until(async () => (await second.status()).clients === 1)).toBe(true);
   });
 });
 
