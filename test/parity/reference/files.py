@@ -4,6 +4,7 @@ The int8 format is the one that server/weights/layout.ts describes; `quantize` s
 that the files of the product's own quantizer can be checked against it.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -28,6 +29,15 @@ def read_safetensors(path):
             raw = (raw.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = raw.reshape(entry["shape"])
     return tensors
+
+
+def digest(tensors):
+    """SHA-256 over all tensors in the order of their names: each name, then its bytes. Headers do not count."""
+    hash = hashlib.sha256()
+    for name in sorted(tensors):
+        hash.update(name.encode())
+        hash.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return hash.hexdigest()
 
 
 def to_bfloat16(array):
