@@ -1,5 +1,6 @@
 /** The log-probability of a given answer: one encoder pass and one decoder pass over all its tokens. */
-import type { Engine, Memory } from '../engine/engine';
+import type { Engine, Memory, StopSignal } from '../engine/engine';
+import { CancelledError } from '../errors';
 
 export interface Scored {
   /** Of every answer token, natural logarithm, in the order given. */
@@ -13,16 +14,20 @@ export interface Scored {
  * Forced scoring: token i of the answer is predicted from the prompt and the answer's tokens before i.
  * @param promptIds source tokens, end token included
  * @param answerIds answer tokens; pass the end token as the last one for it to count
+ * @throws CancelledError when stopped: half a score is none
  */
 export async function scoreAnswer(
   engine: Engine,
   promptIds: readonly number[],
   answerIds: readonly number[],
+  signal?: StopSignal,
 ): Promise<Scored> {
+  if (signal?.stopped) throw new CancelledError();
   const start = performance.now();
-  const memory = await engine.encode(Int32Array.from(promptIds));
+  const memory = await engine.encode(Int32Array.from(promptIds), signal);
   const encoded = performance.now();
   try {
+    if (signal?.stopped) throw new CancelledError();
     const logprobs = await scoreFrom(engine, memory, answerIds);
     const end = performance.now();
     let logprob = 0;

@@ -32,8 +32,8 @@ export interface TaskPrompt {
 export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
   // Editors count lines the same way whichever line ends a file has; a byte order mark is no text.
   const text = params.task === 'generate' ? params.text : params.text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n');
-  checkInput(text);
   if (params.task === 'generate') return rawPrompt(model, text, params.firstLine ?? 1);
+  checkInput(text);
 
   const question = params.question?.trim() ?? '';
   if (params.task === 'ask' && question === '')
@@ -53,11 +53,22 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
   return { ids, read, substitutions: plan.substitutions, restore: plan.restore };
 }
 
+/**
+ * Ids of a text that is used as it is, end token included.
+ * @throws EmptyInputError, InputTooLargeError, BinaryInputError, PromptTooLongError
+ */
+export function rawIds(model: TaskModel, text: string): number[] {
+  checkInput(text);
+  const ids = model.codec.encode(text);
+  const limit = RAW_WINDOWS * model.profile.window;
+  if (ids.length > limit) throw new PromptTooLongError(ids.length, limit);
+  return ids;
+}
+
 /** The prompt as it is; what its characters lose is reported all the same. */
 function rawPrompt(model: TaskModel, text: string, firstLine: number): TaskPrompt {
-  const ids = model.codec.encode(text);
+  const ids = rawIds(model, text);
   const { window } = model.profile;
-  if (ids.length > RAW_WINDOWS * window) throw new PromptTooLongError(ids.length, RAW_WINDOWS * window);
   const lastLine = firstLine + text.split('\n').length - 1;
   return {
     ids,

@@ -80,6 +80,8 @@ export interface Plan {
   readonly substitutions: readonly Substitution[];
   /** The text, or a part of it, as the model is given it. Lines stay lines. */
   readonly apply: (text: string) => string;
+  /** The same for the words around the text, whose lines are never marked. */
+  readonly applyFrame: (words: string) => string;
   /** Maps the model's output back. Its patterns hold no white space but that around line marks: whole words can be mapped as they stream. */
   readonly restore: (output: string) => string;
 }
@@ -143,12 +145,14 @@ export class Substituter {
       mark = LINE_MARKS.find((m) => this.#writability.of(m).kind === 'kept' && !written.includes(m));
       report('\n', mark ?? ' ');
     }
+    const applyFrame = (words: string) => replaceAll(replaceAll(words, special), forward);
     return {
       substitutions,
       apply: (part) => {
-        const written = replaceAll(replaceAll(part, special), forward);
+        const written = applyFrame(part);
         return mark === undefined ? written : written.replaceAll(/[ \t]*\n/g, ` ${mark}\n`);
       },
+      applyFrame,
       restore: restorer(back, mark),
     };
   }

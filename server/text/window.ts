@@ -54,9 +54,10 @@ export function fitPrompt(frame: Frame, text: string, options: FitOptions): Fitt
   const { codec, substituter, policy, window, firstLine } = options;
   const lines = text.split('\n');
   const lastLine = firstLine + lines.length - 1 - (lines.length > 1 && lines.at(-1) === '' ? 1 : 0);
-  const asked = frame.before + frame.after;
+  // The template's own lines are no loss of the user's text.
+  const asked = `${frame.before} ${frame.after} `.replaceAll(/\s+/g, ' ');
   const promptOf = (plan: Plan, part: string) =>
-    codec.encode(plan.apply(frame.before) + plan.apply(part) + plan.apply(frame.after));
+    codec.encode(plan.applyFrame(frame.before) + plan.apply(part) + plan.applyFrame(frame.after));
   const result = (ids: number[], plan: Plan, toLine: number, complete: boolean): FittedPrompt => ({
     ids,
     plan,

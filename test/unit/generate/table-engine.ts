@@ -197,8 +197,10 @@ function sample(logits: Float32Array, order: readonly number[], pick: Pick & { k
   const weight = (id: number) => Math.exp((logits[id] ?? 0) / pick.temperature);
   const sum = (ids: readonly number[]) => ids.reduce((total, id) => total + weight(id), 0);
   const total = sum(kept);
-  let count = 1;
-  while (count < kept.length && sum(kept.slice(0, count)) < pick.topP * total) count++;
+  let count = 0;
+  for (let reached = 0; count < kept.length && (count === 0 || reached < pick.topP * total); count++) {
+    reached += weight(kept[count] ?? -1);
+  }
   kept = kept.slice(0, count).sort((a, b) => a - b);
   const target = u * sum(kept);
   let seen = 0;

@@ -33,6 +33,21 @@ describe('a text that fits', () => {
   });
 });
 
+describe('marked lines', () => {
+  it('are those of the text, not those of the template', () => {
+    const options = {
+      codec: starter,
+      substituter: new Substituter(starter),
+      policy: 'mark',
+      window: 512,
+      firstLine: 1,
+    } as const;
+    const { ids, plan } = fitPrompt(frame, 'one\ntwo', options);
+    expect(starter.decode(ids)).toBe('Summarize the following text. one <br> two Summary:');
+    expect(plan.substitutions).toEqual([{ char: '\n', as: '<br>', count: 1 }]);
+  });
+});
+
 describe('a text over the window', () => {
   for (const window of [100, 512, 2048]) {
     it(`is cut at a line boundary, template intact, and says so: ${window} tokens`, () => {
