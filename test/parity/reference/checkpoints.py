@@ -97,8 +97,8 @@ def random_weights(name):
             level = 12 if tied and tensor == "decoder.final_layer_norm.weight" else 1
             array = level * (1 + 0.2 * noise)
         weights[tensor] = array.astype(np.float32)
-    # the end token's logit spreads twice as widely as the others, so that some sequences end and some do not
-    weights["shared.weight" if config.get("tie_word_embeddings", True) else "lm_head.weight"][1] *= 2
+    if "lm_head.weight" in weights:  # the end token's logit spreads more widely, so that some sequences end
+        weights["lm_head.weight"][1] *= 3
     return weights
 
 
