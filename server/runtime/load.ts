@@ -2,9 +2,11 @@
  * From a model folder to something that answers: weight file, engine, tokenizer, and how this model wants to be asked.
  * Used by the model thread, and by the command line's bench.
  */
+
+import type { Candidate } from '../engine/candidate';
 import type { StopSignal } from '../engine/engine';
 import { OutOfMemoryError } from '../engine/errors';
-import { createEngine } from '../engine/select';
+import { candidates, createEngine } from '../engine/select';
 import type { EngineChoice, Progress, WeightChoice } from '../protocol';
 import type { TaskModel } from '../tasks/model';
 import { profileFor } from '../tasks/profiles';
@@ -51,6 +53,7 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
   const loading = (message: string, fraction?: number) =>
     onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
   loading(`Loading ${name}`);
+  const looked = lookEarly(choice, weights);
   const { config, file, notes } = await resolveWeights({
     dir,
     format: weights,
@@ -64,8 +67,19 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     weights,
     file,
     config,
+    candidates: looked,
     onProgress: (fraction) => loading(`Loading ${name}`, fraction),
   });
   const loadMs = performance.now() - start;
   return { model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
+}
+
+/** Looking for devices takes a child process some time: it may do so while the weights are checked here. */
+function lookEarly(choice: EngineChoice, weights: WeightChoice): readonly Candidate[] {
+  return candidates().map((candidate) => {
+    const wanted = weights === 'fp32' ? candidate.name === 'cpu' : choice === 'auto' || choice === candidate.name;
+    if (!wanted) return candidate;
+    const probe = candidate.probe();
+    return { ...candidate, probe: () => probe };
+  });
 }
