@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TextCodec } from '../../../server/text/codec';
 
-const STARTER = process.env['FLAN_TEST_STARTER'] ?? join(import.meta.dirname, '../../../models/starter');
+const STARTER = join(import.meta.dirname, '../../../models/starter');
 
 interface TokenizerJson {
   readonly normalizer: unknown;
