@@ -51,18 +51,19 @@ export class Answers implements vscode.Disposable {
       const same = old.task === task && task !== 'ask' && old.source.range.isEqual(source.range);
       if (same && old.source.uri.toString() === source.uri.toString()) this.remove(old.thread);
     }
-    const thread = this.controller.createCommentThread(source.uri, source.range, []);
+    const turn = this.newTurn(task, question);
+    // A thread that is born with a comment shows its reply box folded.
+    const thread = this.controller.createCommentThread(source.uri, source.range, turn.comments);
     const conversation: Conversation = {
       thread,
       source,
       task,
       throttle: new Throttle(() => this.render(conversation), UPDATE_INTERVAL_MS),
-      turns: [],
+      turns: [turn],
     };
     thread.label = threadLabel(task, source.range);
     thread.canReply = true;
     this.conversations.set(thread, conversation);
-    const turn = this.addTurn(conversation, task, question);
     thread.collapsibleState = vscode.CommentThreadCollapsibleState.Expanded;
     await this.answer(conversation, turn);
   }
@@ -72,7 +73,9 @@ export class Answers implements vscode.Disposable {
     const conversation = this.conversations.get(thread);
     const question = text.trim();
     if (conversation === undefined || question === '') return;
-    await this.answer(conversation, this.addTurn(conversation, 'ask', question));
+    const turn = this.newTurn('ask', question);
+    conversation.turns.push(turn);
+    await this.answer(conversation, turn);
   }
 
   /** The same question about the same text, in place of the old answer. */
@@ -81,7 +84,7 @@ export class Answers implements vscode.Disposable {
     const old = target.turn;
     const conversation = this.conversationOf(old);
     if (conversation === undefined || old.running) return;
-    const turn = new Turn(old.task, old.question);
+    const turn = this.newTurn(old.task, old.question);
     conversation.turns = conversation.turns.map((each) => (each === old ? turn : each));
     old.dispose();
     await this.answer(conversation, turn);
@@ -125,11 +128,9 @@ export class Answers implements vscode.Disposable {
     conversation.thread.dispose();
   }
 
-  private addTurn(conversation: Conversation, task: TaskName, question: string | undefined): Turn {
-    const turn = new Turn(task, question);
-    conversation.turns.push(turn);
-    conversation.throttle.flush();
-    return turn;
+  private newTurn(task: TaskName, question: string | undefined): Turn {
+    const { state } = this.deps.server;
+    return new Turn(task, question, state.kind === 'on' ? state.status.model : undefined);
   }
 
   private async answer(conversation: Conversation, turn: Turn): Promise<void> {

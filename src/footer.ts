@@ -1,5 +1,5 @@
 import type { RunResult, Substitution } from '../server/protocol';
-import { dimmed, plainAsMarkdown } from './markdown';
+import { plainAsMarkdown, small } from './markdown';
 
 /** `vscode.l10n.t`, passed in so that these lines can be tested without an editor. */
 export type Translate = (message: string, ...args: (string | number)[]) => string;
@@ -10,7 +10,7 @@ export type Translate = (message: string, ...args: (string | number)[]) => strin
  */
 export function footer(result: RunResult, seconds: number, t: Translate): string {
   return footerLines(result, seconds, t)
-    .map((line) => dimmed(plainAsMarkdown(line)))
+    .map((line) => small(plainAsMarkdown(line)))
     .join('  \n');
 }
 
@@ -33,7 +33,9 @@ export function footerLines(result: RunResult, seconds: number, t: Translate): s
   if (result.finishReason === 'length') {
     lines.push(t('The answer was cut off: the setting flan.maxNewTokens allows no more tokens.'));
   }
-  if (result.substitutions.length > 0) lines.push(substitutionLine(result.substitutions, t));
+  // White space that was read as a space changes nothing for a reader, and happens with every text of several lines.
+  const notable = result.substitutions.filter(({ char, as }) => char.trim() !== '' || as?.trim() !== '');
+  if (notable.length > 0) lines.push(substitutionLine(notable, t));
   return lines;
 }
 

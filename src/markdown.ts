@@ -17,15 +17,23 @@ export function plainAsMarkdown(text: string): string {
     .replace(/(?: {2}\n){2,}/g, '\n\n');
 }
 
-/** A dimmed small line under an answer, from Markdown that is escaped already. */
-export function dimmed(markdown: string): string {
-  return `<small><span style="color:var(--vscode-descriptionForeground);">${markdown}</span></small>`;
+/** A small line under an answer, from Markdown that is escaped already. */
+export function small(markdown: string): string {
+  return `<small>${markdown}</small>`;
 }
 
-/** CommonMark lets any ASCII punctuation be escaped; the few with a meaning in HTML become entities. */
+/**
+ * Only what Markdown, HTML, theme icons or automatic links would take for themselves: screen readers speak the source,
+ * and every backslash too many is heard.
+ */
 function escapePunctuation(text: string): string {
-  return text.replace(/[!-/:-@[-`{-~]/g, (c) => ENTITIES[c] ?? `\\${c}`);
+  return text
+    .replace(/[\\`*_[\]|~#]/g, '\\$&')
+    .replace(/[<>&$@]/g, (c) => ENTITIES[c] ?? c)
+    .replace(/(:)(?=\/\/)|(?<=\bwww)(\.)/gi, '\\$&')
+    .replace(/^[+\-=!]/, '\\$&')
+    .replace(/^(\d+)([.)])/, '$1\\$2');
 }
 
-/** `$(name)` would become an icon even when escaped by a backslash. */
-const ENTITIES: Readonly<Record<string, string>> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', $: '&#36;' };
+/** `$(name)` would become an icon even when escaped by a backslash, and an address a link. */
+const ENTITIES: Readonly<Record<string, string>> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', $: '&#36;', '@': '&#64;' };

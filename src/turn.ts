@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import type { Progress, RunResult, TaskName } from '../server/protocol';
 import { messageOf } from './errors';
 import { footer } from './footer';
-import { dimmed, plainAsMarkdown } from './markdown';
+import { plainAsMarkdown } from './markdown';
 
 /** Value of `comment` in the when clauses of package.json. */
 type CommentContext = 'question' | 'running' | 'answered' | 'failed';
@@ -10,7 +10,7 @@ type CommentContext = 'question' | 'running' | 'answered' | 'failed';
 /** Ends the text while more is to come. */
 const CARET = '▍';
 
-/** A comment of the thread. The object stays the same while its text grows: that is how the editor knows it again. */
+/** A comment of the thread. The object stays the same while its text grows: by that the editor knows it again. */
 export class TurnComment implements vscode.Comment {
   readonly turn: Turn;
   readonly mode = vscode.CommentMode.Preview;
@@ -33,17 +33,18 @@ export class Turn {
   readonly question: string | undefined;
   readonly cancellation = new vscode.CancellationTokenSource();
   private readonly questionComment: TurnComment | undefined;
-  private readonly answerComment: TurnComment;
+  private answerComment: TurnComment;
   private started = Date.now();
   private text = '';
 
-  constructor(task: TaskName, question: string | undefined) {
+  /** `model`: the one that is expected to answer, if known. */
+  constructor(task: TaskName, question: string | undefined, model: string | undefined) {
     this.task = task;
     this.question = question;
     if (question !== undefined) {
       this.questionComment = new TurnComment(this, vscode.l10n.t('You'), plainAsMarkdown(question), 'question');
     }
-    this.answerComment = new TurnComment(this, 'Flan', note(vscode.l10n.t('Starting…')), 'running');
+    this.answerComment = new TurnComment(this, model ?? 'Flan', vscode.l10n.t('Starting…'), 'running');
   }
 
   get comments(): TurnComment[] {
@@ -69,7 +70,7 @@ export class Turn {
         );
         break;
       case 'loading':
-        this.nameAuthor(progress.model, false);
+        this.nameAuthor(progress.model);
         this.say(
           progress.fraction === undefined
             ? vscode.l10n.t('Loading {0}…', progress.model)
@@ -77,7 +78,7 @@ export class Turn {
         );
         break;
       case 'encoding':
-        this.nameAuthor(progress.model, false);
+        this.nameAuthor(progress.model);
         this.say(vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device));
         break;
       case 'text':
@@ -90,26 +91,20 @@ export class Turn {
   finish(result: RunResult): void {
     const seconds = (Date.now() - this.started) / 1000;
     this.text = result.unanswerable ? vscode.l10n.t('The text does not say.') : result.text;
-    const body = this.text.trim() === '' ? this.emptyNote(result) : plainAsMarkdown(this.text);
-    this.nameAuthor(result.model, result.demo);
-    this.answerComment.body = markdown(`${body}\n\n${footer(result, seconds, vscode.l10n.t)}`);
-    this.answerComment.contextValue = 'answered';
+    const body = this.text.trim() === '' ? emptyNote(result) : plainAsMarkdown(this.text);
+    this.settle('answered', `${body}\n\n${footer(result, seconds, vscode.l10n.t)}`, result.model);
+    if (result.demo) this.answerComment.label = vscode.l10n.t('demonstration model');
   }
 
   /** Stopped before the server had anything to say. */
   stopped(): void {
-    const text = this.text === '' ? '' : `${plainAsMarkdown(this.text)}\n\n`;
-    this.answerComment.body = markdown(`${text}${note(vscode.l10n.t('Stopped.'))}`);
-    this.answerComment.contextValue = 'answered';
+    this.settle('answered', this.withTextBefore(plainAsMarkdown(vscode.l10n.t('Stopped.'))));
   }
 
   /** What arrived before stays readable above the message. */
   fail(error: unknown): void {
-    const text = this.text === '' ? '' : `${plainAsMarkdown(this.text)}\n\n`;
-    this.answerComment.body = markdown(
-      `${text}**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(messageOf(error))}`,
-    );
-    this.answerComment.contextValue = 'failed';
+    const message = `**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(messageOf(error))}`;
+    this.settle('failed', this.withTextBefore(message));
   }
 
   dispose(): void {
@@ -117,24 +112,30 @@ export class Turn {
     this.cancellation.dispose();
   }
 
-  private emptyNote(result: RunResult): string {
-    return note(
-      result.finishReason === 'cancelled' ? vscode.l10n.t('Stopped.') : vscode.l10n.t('The model had nothing to say.'),
-    );
+  private withTextBefore(markdown: string): string {
+    return this.text === '' ? markdown : `${plainAsMarkdown(this.text)}\n\n${markdown}`;
   }
 
   private say(text: string): void {
-    if (this.text === '') this.answerComment.body = markdown(note(text));
+    if (this.text === '') this.answerComment.body = markdown(plainAsMarkdown(text));
   }
 
-  private nameAuthor(model: string, demo: boolean): void {
-    if (this.answerComment.author.name !== model) this.answerComment.author = { name: model };
-    if (demo) this.answerComment.label = vscode.l10n.t('demonstration model');
+  /** The editor never changes the author of a comment that it shows already: that takes a new comment. */
+  private nameAuthor(model: string): void {
+    const { author, body, contextValue } = this.answerComment;
+    if (author.name !== model) this.answerComment = new TurnComment(this, model, body.value, contextValue);
+  }
+
+  /** Nor does it renew what a screen reader says of a comment. */
+  private settle(contextValue: CommentContext, body: string, model = this.answerComment.author.name): void {
+    this.answerComment = new TurnComment(this, model, body, contextValue);
   }
 }
 
-function note(text: string): string {
-  return dimmed(plainAsMarkdown(text));
+function emptyNote(result: RunResult): string {
+  return result.finishReason === 'cancelled'
+    ? vscode.l10n.t('Stopped.')
+    : vscode.l10n.t('The model had nothing to say.');
 }
 
 function markdown(value: string): vscode.MarkdownString {

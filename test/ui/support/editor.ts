@@ -1,0 +1,172 @@
+/** A person at the workbench: opens files, selects lines, uses menus, reads answers. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
+import { PICTURES, type Workbench } from './workbench';
+
+const CHROMIUM_FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export function launchBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: '/usr/bin/chromium', args: CHROMIUM_FLAGS });
+}
+
+export class Editor {
+  readonly page: Page;
+
+  /** A new window on the workbench's folder, when its extensions are up. */
+  static async open(browser: Browser, workbench: Workbench): Promise<Editor> {
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      permissions: ['clipboard-read', 'clipboard-write'],
+    });
+    const page = await context.newPage();
+    await page.goto(workbench.url);
+    await page.locator('.monaco-workbench').waitFor({ timeout: 60_000 });
+    const editor = new Editor(page);
+    await editor.statusItem.waitFor({ timeout: 60_000 });
+    return editor;
+  }
+
+  private constructor(page: Page) {
+    this.page = page;
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close();
+  }
+
+  get statusItem(): Locator {
+    return this.page.locator('.statusbar-item[id="flan-local.flan.flan.status"]');
+  }
+
+  async picture(name: string): Promise<void> {
+    mkdirSync(PICTURES, { recursive: true });
+    await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+  }
+
+  async openFile(name: string): Promise<void> {
+    await this.page.locator('.explorer-folders-view .monaco-list-row', { hasText: name }).dblclick();
+    await this.page.locator('.tab.active', { hasText: name }).waitFor();
+    await this.page.locator('.editor-instance .view-line').first().waitFor();
+  }
+
+  /** Selects whole lines (1-based, inclusive), as dragging in the line numbers does: up to the start of the next line. */
+  async selectLines(from: number, to: number): Promise<void> {
+    await this.goToLine(from);
+    await this.page.keyboard.press('Home');
+    await this.page.keyboard.press('Home');
+    for (let line = from; line <= to; line++) await this.page.keyboard.press('Shift+ArrowDown');
+  }
+
+  async goToLine(line: number): Promise<void> {
+    // The text area must have the focus, not a reply box.
+    await this.page.locator('.editor-group-container.active .monaco-editor').first().press('Control+g');
+    const input = this.page.locator('.quick-input-widget input.input');
+    await input.fill(`:${line}`);
+    await input.press('Enter');
+    await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
+  }
+
+  /** Right-click on the given text of the editor, then our submenu, then one of its entries. */
+  async contextMenu(onText: string, entry: string, picture?: string): Promise<void> {
+    await this.page
+      .locator('.view-line', { hasText: onText })
+      .first()
+      .click({ button: 'right', position: { x: 60, y: 8 } });
+    const menu = this.page.locator('.monaco-menu .action-item a.action-menu-item');
+    await menu.filter({ hasText: /^Flan/ }).hover();
+    const item = menu.filter({ hasText: entry });
+    await item.waitFor();
+    if (picture !== undefined) await this.picture(picture);
+    await item.click();
+  }
+
+  async command(title: string): Promise<void> {
+    await this.page.keyboard.press('F1');
+    const input = this.page.locator('.quick-input-widget input.input');
+    await input.fill(`>${title}`);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().waitFor();
+    await input.press('Enter');
+  }
+
+  get quickPick(): Locator {
+    return this.page.locator('.quick-input-widget');
+  }
+
+  get quickPickRows(): Locator {
+    return this.page.locator('.quick-input-list .monaco-list-row');
+  }
+
+  get toasts(): Locator {
+    return this.page.locator('.notification-toast .notification-list-item-message');
+  }
+
+  /** The thread widgets in the editor, in the order of the page. */
+  get threads(): Thread {
+    return new Thread(this.page.locator('.review-widget'));
+  }
+
+  thread(label: string): Thread {
+    return new Thread(this.page.locator('.review-widget', { hasText: label }));
+  }
+}
+
+/** One comment thread, as a reader sees it. */
+export class Thread {
+  readonly root: Locator;
+
+  constructor(root: Locator) {
+    this.root = root;
+  }
+
+  get comments(): Locator {
+    return this.root.locator('.review-comment');
+  }
+
+  /** The paragraphs of a comment's text, -1: of the last one; the small print is left out. */
+  async answer(index = -1): Promise<string> {
+    const paragraphs = this.comments.nth(index).locator('.comment-body p:not(:has(small))');
+    return (await paragraphs.allInnerTexts()).join('\n\n').trim();
+  }
+
+  /** The small print of a comment. */
+  async smallPrint(index = -1): Promise<string> {
+    return (await this.comments.nth(index).locator('.comment-body small').allInnerTexts()).join('\n');
+  }
+
+  /** Waits for the end of what is being written. */
+  async settled(timeout = 60_000): Promise<void> {
+    await this.action('Copy the Answer', -1)
+      .or(this.root.getByText('No answer.'))
+      .first()
+      .waitFor({ state: 'attached', timeout });
+  }
+
+  /** A button of a comment. */
+  action(title: string, index = -1): Locator {
+    return this.comments.nth(index).locator(`.comment-actions a.action-label[aria-label^="${title}"]`);
+  }
+
+  /** A button in the thread's title. */
+  titleAction(title: string): Locator {
+    return this.root.locator(`.review-widget-head, .head`).first().locator(`a.action-label[aria-label^="${title}"]`);
+  }
+
+  async reply(text: string): Promise<void> {
+    const collapsed = this.root.locator('.review-thread-reply-button');
+    if (await collapsed.isVisible()) await collapsed.click();
+    const box = this.root.locator('.comment-form .monaco-editor').last();
+    await box.click();
+    await this.root.page().keyboard.type(text);
+    await this.root.locator('.form-actions .other-actions a.monaco-button').click();
+  }
+}

