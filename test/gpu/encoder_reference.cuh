@@ -176,7 +176,7 @@ __global__ void chunk_embedding(const uint8_t* w, const half* scales, uint8_t* o
   const int n = (int)(i / K), k = (int)(i % K), row = n % 16, in = k % 256;
   uint8_t* chunk = out + ((size_t)(n / 16) * chunks + k / 256) * (4096 + 64);
   chunk[in / 64 * 1024 + row / 8 * 512 + ((row % 8) * 4 + in % 64 / 16) * 16 + in % 16] = k < Kp ? w[(size_t)n * Kp + k] : 128;
-  if (in % 128 == 0) ((half*)(chunk + 4096))[in / 128 * 16 + row] = k < Kp ? scales[((size_t)n * Kp + k) / 128] : __float2half(0.f);
+  if (in % 128 == 0) ((half*)(chunk + 4096))[row % 8 * 4 + in / 128 * 2 + row / 8] = k < Kp ? scales[((size_t)n * Kp + k) / 128] : __float2half(0.f);
 }
 __global__ void embed(const uint8_t* w, const half* scales, const int* ids, float* out, int T, int D, int Kp) {
   const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;

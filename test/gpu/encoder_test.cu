@@ -351,7 +351,7 @@ struct Rows {
   }
   float* attention(const float* qkv) {
     float* o = fresh((size_t)T * e.inner);
-    reference::attention<<<dim3(T, e.s.heads), 128, T * 4>>>(qkv, e.bias, o, T, e.s.heads, e.s.dKv, e.buckets, e.maxDistance);
+    reference::attention<<<dim3(T, e.s.heads), 128, up(T, 64) * 4>>>(qkv, e.bias, o, T, e.s.heads, e.s.dKv, e.buckets, e.maxDistance);
     return o;
   }
   float* activate(const float* wi) {
@@ -568,7 +568,7 @@ int main(int argc, char** argv) {
             check_kernels(e, T, label.c_str());
           }
         e.forceTile = 0;
-        check_whole(e, sizes.back(), (std::string(s.name) + (h ? " hopper" : " portable")).c_str(), 1e-3);
+        check_whole(e, sizes.back(), (std::string(s.name) + (h ? " hopper" : " portable")).c_str(), 3e-3);
       }
     }
   }
@@ -586,7 +586,7 @@ int main(int argc, char** argv) {
     Encoder big(s, 512);
     for (int h = hopperCard ? 1 : 0; h >= 0; h--) {
       big.hopper = h;
-      check_whole(big, 509, h ? "large values, hopper" : "large values, portable", 1e-3);
+      check_whole(big, 509, h ? "large values, hopper" : "large values, portable", 3e-3);
     }
   }
   if (mode == "time") {
