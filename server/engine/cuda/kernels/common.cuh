@@ -12,7 +12,7 @@
 //   weights: stretch s, half h of the rows (h = row / 8), lane 4 g + t (g = row % 8), 16 bytes: k = 64 s + 16 t + 0..15
 //            at s * 1024 + h * 512 + (4 g + t) * 16. A lane of mma.m16n8k16 takes its A fragments of four k-steps with
 //            two 16-byte loads.
-//   scales:  of block b (128 k) and row r at 4096 + (16 b + r) * 2.
+//   scales:  of block b (128 k) and row r at 4096 + (r % 8) * 8 + (2 b + r / 8) * 2: one 8-byte load a lane.
 #pragma once
 #include <cuda_fp16.h>
 #include <stdint.h>
@@ -36,7 +36,7 @@ __device__ __forceinline__ void embedding8(const uint8_t* table, int chunks, int
   const uint8_t* chunk = table + ((size_t)(id / TILE_ROWS) * chunks + k / CHUNK_K) * CHUNK_BYTES;
   const int row = id % TILE_ROWS, in = k % CHUNK_K;
   const uint8_t* p = chunk + (in / 64) * 1024 + (row / 8) * 512 + ((row % 8) * 4 + (in % 64) / 16) * 16 + in % 16;
-  const half scale = *reinterpret_cast<const half*>(chunk + CHUNK_WEIGHTS + ((in / 128) * TILE_ROWS + row) * 2);
+  const half scale = *reinterpret_cast<const half*>(chunk + CHUNK_WEIGHTS + (row % 8) * 8 + ((in / 128) * 2 + row / 8) * 2);
   dequantize8(*reinterpret_cast<const uint2*>(p), __half2float(scale), out);
 }
 

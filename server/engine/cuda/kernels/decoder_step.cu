@@ -1,0 +1,1112 @@
+// One decoder step of a T5 model as ONE kernel: embedding, all layers, output layer, and the choice of the next token.
+//
+// A step reads every decoder weight once, so its floor is the memory's speed, and everything here serves to keep the
+// memory busy. One block runs on each multiprocessor, with three roles that never change:
+//
+// - the producer streams the int8 weights of *all* layers (and the cross-attention's keys and values), in program order,
+//   through a ring in shared memory. None of that depends on an activation, so it never waits for another block: while
+//   the consumers wait for one another, the ring fills.
+// - 16 consumer warps multiply. Warp w always takes the same 256 of K, so it holds its part of the activations in
+//   registers as B fragments for a whole phase, and reads only weights from shared memory. No barrier joins the warps.
+// - the epilogue warp adds the 16 partial sums of each unit in a fixed order, applies what follows the product (residual
+//   add, activation, cache write, running maximum), and is the only one that talks to other blocks: it counts this block in
+//   at a grid-wide meeting point, and tells the consumers when the next one is passed.
+//
+// The activations are the B operand of mma.m16n8k16, so 1 to 8 columns cost the same weights and the same instructions.
+// Nothing depends on how many columns there are: a column's result is the same, bit for bit, alone or among seven others.
+// Sums run in fixed orders; the only atomics count arrivals.
+//
+// fp16 range: the residual stream is fp32. Normed activations and attention outputs are bounded and go as fp16. The input
+// of wo is not bounded (T5 passes 65,504 there): each 8 values are stored scaled by a power of two, and a consumer brings
+// a 128-block to a common power, which joins the weight scale. That keeps fp16's 11 bits at any magnitude of fp32, where
+// bf16 would keep 8.
+//
+// Before compute capability 9.0 there is no bulk copy: there the producer warp's 32 lanes use cp.async instead.
+#include "decoder.cuh"
+
+namespace {
+
+// ---------------------------------------------------------------------------------------------------- barriers
+
+__device__ __forceinline__ void barrier_init(uint64_t* bar, int count) {
+  asm volatile("mbarrier.init.shared.b64 [%0],%1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
+  asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state,[%0];}" ::"r"(shared_address(bar)) : "memory");
+}
+
+__device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+  asm volatile(
+      "{.reg .pred p;\nWAIT: mbarrier.try_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
+      "r"(parity)
+      : "memory");
+#else
+  asm volatile(
+      "{.reg .pred p;\nWAIT: mbarrier.test_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
+      "r"(parity)
+      : "memory");
+#endif
+}
+
+__device__ __forceinline__ void consumers_sync() { asm volatile("bar.sync 1,%0;" ::"n"(CONSUMERS) : "memory"); }
+
+__device__ __forceinline__ void count_in(unsigned* counter) {
+  asm volatile("red.release.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
+}
+
+__device__ __forceinline__ unsigned count_in_and_read(unsigned* counter) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0,[%1],1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+}
+
+__device__ __forceinline__ void wait_for(const unsigned* counter, unsigned arrivals) {
+  unsigned seen;
+  do asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
+  while (seen < arrivals);
+}
+
+template <typename T>
+__device__ __forceinline__ T* at(uint64_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// ---------------------------------------------------------------------------------------------- shared memory
+
+// Columns that a variant of the kernel is compiled for: 1, or up to 8. Only how partial results are kept differs.
+template <int NC>
+struct Shape {
+  static constexpr int SUM_FLOATS = CONSUMER_WARPS * TILE_ROWS * NC;  // partial sums of one unit
+  static constexpr int SUMS = NC == 1 ? 4 : 2;                        // units whose partial sums can wait
+  static constexpr int TILES_IN_PARTS = 8;                            // tiles that a block adds up over parts of K
+  static constexpr int WORK_BYTES = NC == 1 ? 4608 : 17408;           // partial sums, or what attention needs
+  static constexpr int STAGING_BYTES = NC == 1 ? CONSUMER_WARPS * CHUNK_K * 2 : 0;
+  static constexpr int TOTAL_BYTES = TILES_IN_PARTS * TILE_ROWS * NC * 4;
+  static constexpr int FIXED_BYTES = WORK_BYTES + STAGING_BYTES + TOTAL_BYTES + 512;  // all but the ring
+};
+
+template <int NC>
+struct Shared {
+  uint8_t* ring;
+  uint8_t* work;
+  half* staging;
+  float* totals;
+  uint64_t *full, *empty, *sumsFull, *sumsEmpty, *ready;
+  unsigned* word;
+
+  __device__ Shared(uint8_t* base, int stages) {
+    ring = base;
+    work = ring + (size_t)stages * STAGE_BYTES;
+    staging = reinterpret_cast<half*>(work + Shape<NC>::WORK_BYTES);
+    totals = reinterpret_cast<float*>(work + Shape<NC>::WORK_BYTES + Shape<NC>::STAGING_BYTES);
+    full = reinterpret_cast<uint64_t*>(reinterpret_cast<uint8_t*>(totals) + Shape<NC>::TOTAL_BYTES);
+    empty = full + 16;
+    sumsFull = empty + 16;
+    sumsEmpty = sumsFull + 4;
+    ready = sumsEmpty + 4;
+    word = reinterpret_cast<unsigned*>(ready + 1);
+  }
+};
+
+// ------------------------------------------------------------------------------------------------ program order
+
+enum Product { QKV, O, XQ, XO, WI, WO, HEAD };
+
+// This block's number in a phase: rotated, so that no block has the shorter share everywhere.
+__device__ __forceinline__ int turn(int layer, int product) {
+  return (blockIdx.x + layer * 7 + product * 41) % gridDim.x;
+}
+
+__device__ __forceinline__ int groups_of(const Matrix& m) { return (m.tiles + m.group - 1) / m.group; }
+
+// Calls visit(group, part, place) for each unit of this block, in the one order that all roles share. `place` numbers the
+// tiles whose parts are being added up.
+template <int PLACES, typename Visit>
+__device__ __forceinline__ void for_units(const Matrix& m, int mine, Visit&& visit) {
+  const int groups = groups_of(m), blocks = gridDim.x;
+  if (m.parts == 1) {
+    for (int g = mine; g < groups; g += blocks) visit(g, 0, 0);
+    return;
+  }
+  for (int base = mine; base < groups; base += blocks * PLACES)
+    for (int part = 0; part < m.parts; part++)
+#pragma unroll 1
+      for (int place = 0; place < PLACES && base + place * blocks < groups; place++) visit(base + place * blocks, part, place);
+}
+
+__device__ __forceinline__ int chunks_in_part(const Matrix& m, int part) { return min(m.unit, m.chunks - part * m.unit); }
+__device__ __forceinline__ int tiles_in_group(const Matrix& m, int group) { return min(m.group, m.tiles - group * m.group); }
+
+// A place in the ring, advancing.
+struct Ring {
+  int stages, slot = 0;
+  uint32_t phase = 0;
+  __device__ explicit Ring(int n) : stages(n) {}
+  __device__ __forceinline__ void advance(int by) {
+    slot += by;
+    while (slot >= stages) slot -= stages, phase ^= 1;
+  }
+  // `ahead` < stages stages further.
+  __device__ __forceinline__ int slot_at(int ahead) const { return slot + ahead >= stages ? slot + ahead - stages : slot + ahead; }
+  __device__ __forceinline__ uint32_t phase_at(int ahead) const { return slot + ahead >= stages ? phase ^ 1 : phase; }
+};
+
+// ----------------------------------------------------------------------------------------------------- producer
+
+template <int NC>
+struct Producer {
+  const StepParams& p;
+  Shared<NC>& s;
+  Ring ring;
+  uint64_t policy;
+
+  __device__ Producer(const StepParams& params, Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0,1.0;" : "=l"(policy));
+#endif
+  }
+
+  __device__ __forceinline__ void stage(const uint8_t* from, int bytes) {
+    barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
+    const uint32_t full = shared_address(&s.full[ring.slot]);
+    const uint32_t to = shared_address(s.ring + (size_t)ring.slot * STAGE_BYTES);
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+    asm volatile("{.reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state,[%0],%1;}" ::"r"(full), "r"(bytes) : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0],[%1],%2,[%3],%4;" ::"r"(to),
+        "l"(from), "r"(bytes), "r"(full), "l"(policy)
+        : "memory");
+#else
+    for (int i = (threadIdx.x & 31) * 16; i < bytes; i += 512)
+      asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to + i), "l"(from + i) : "memory");
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(full) : "memory");
+#endif
+    ring.advance(1);
+  }
+
+  __device__ void product(const Matrix& m, int layer, int which) {
+    const uint8_t* base = at<const uint8_t>(m.weights) + (which == HEAD ? 0 : layer * p.layerStride);
+    for_units<Shape<NC>::TILES_IN_PARTS>(m, turn(layer, which), [&](int group, int part, int) {
+      const uint8_t* from = base + ((size_t)group * m.group * m.chunks + part * m.unit) * CHUNK_BYTES;
+      for (int left = tiles_in_group(m, group) * chunks_in_part(m, part); left > 0; left -= STAGE_CHUNKS) {
+        stage(from, min(left, STAGE_CHUNKS) * CHUNK_BYTES);
+        from += STAGE_BYTES;
+      }
+    });
+  }
+
+  __device__ void cross(int layer) {
+    const uint8_t* base = at<const uint8_t>(p.cross) + layer * p.crossStride;
+    for (int f = blockIdx.x; f < p.heads * p.crossParts; f += gridDim.x) {
+      const int head = f / p.crossParts, part = f % p.crossParts;
+      const int first = part * p.crossSlots / p.crossParts, last = (part + 1) * p.crossSlots / p.crossParts;
+      for (int j = first; j < last; j++) stage(base + ((size_t)head * p.crossSlots + j) * CROSS_BYTES, CROSS_BYTES);
+    }
+  }
+
+  __device__ void run() {
+    for (int layer = 0; layer < p.layers; layer++) {
+      product(p.qkv, layer, QKV);
+      product(p.o, layer, O);
+      product(p.xq, layer, XQ);
+      cross(layer);
+      product(p.xo, layer, XO);
+      product(p.wi, layer, WI);
+      product(p.wo, layer, WO);
+    }
+    product(p.head, p.layers, HEAD);
+#if __CUDA_ARCH__ < 900 || defined(FLAN_CP_ASYNC)
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+  }
+};
+
+// ---------------------------------------------------------------------------------------------------- consumers
+
+enum Input { NORMED, HALVES, SCALED };
+
+__device__ __forceinline__ float power_of_two(int e) { return __int_as_float((e + 127) << 23); }
+
+// 2^e as fp16, e <= 0; 0 below its range.
+__device__ __forceinline__ half half_power(int e) {
+  return __ushort_as_half(e >= -14 ? (e + 15) << 10 : e >= -24 ? 1 << (e + 24) : 0);
+}
+
+// 1 / rms of the residual stream of one column, from what each block left. Lanes of the same 4 give the same column.
+__device__ __forceinline__ float inverse_rms(const StepParams& p, int column) {
+  const float4* from = at<const float4>(p.squares) + column * (p.gridPad / 4);
+  float sum = 0;
+  for (int i = threadIdx.x & 3; i < p.gridPad / 4; i += 4) {
+    const float4 v = __ldcg(from + i);
+    sum += (v.x + v.y) + (v.z + v.w);
+  }
+  sum += __shfl_xor_sync(~0u, sum, 1);
+  sum += __shfl_xor_sync(~0u, sum, 2);
+  return rsqrtf(sum / p.dModel + p.epsilon);
+}
+
+template <int NC>
+struct Consumer {
+  const StepParams& p;
+  Shared<NC>& s;
+  Ring ring;
+  uint32_t readyPhase = 0;
+  int unit = 0;  // units multiplied so far
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+
+  // B fragments of this warp's 256 of K: for stretch i (64 k) and column g, words 8 i .. hold k = 64 i + 16 t + 0..15.
+  uint32_t b[32];
+  // What the fragments were scaled by, of both 128-blocks and of columns 2t and 2t + 1.
+  float scale[2][2] = {{1, 1}, {1, 1}};
+
+  __device__ Consumer(const StepParams& params, Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {}
+
+  __device__ __forceinline__ void wait_ready() {
+    barrier_wait(s.ready, readyPhase);
+    readyPhase ^= 1;
+  }
+
+  // The norm's weights, which may be read before the residual stream is ready.
+  __device__ __forceinline__ void load_norm_weights(const half* weights, int chunk) {
+    if (NC == 1) {
+      const uint4 v = __ldg(reinterpret_cast<const uint4*>(weights + chunk * CHUNK_K + lane * 8));
+      b[0] = v.x, b[1] = v.y, b[2] = v.z, b[3] = v.w;
+    } else {
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        const uint4 v = __ldg(reinterpret_cast<const uint4*>(weights + chunk * CHUNK_K + (i / 2) * 64 + t * 16 + (i % 2) * 8));
+        b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
+      }
+    }
+  }
+
+  static __device__ __forceinline__ uint32_t norm2(float x, float y, float inverse, uint32_t weights) {
+    const float2 w = __half22float2(*reinterpret_cast<const half2*>(&weights));
+    return pack_half2(x * inverse * w.x, y * inverse * w.y);
+  }
+
+  __device__ __forceinline__ void load_normed(int chunk) {
+    const int width = p.wi.chunks * CHUNK_K;  // Dp
+    if (NC == 1) {
+      const float4* from = at<const float4>(p.x) + (chunk * CHUNK_K) / 4 + lane * 2;
+      const float4 u = __ldcg(from), v = __ldcg(from + 1);
+      const float inverse = inverse_rms(p, 0);
+      uint4 h;
+      h.x = norm2(u.x, u.y, inverse, b[0]), h.y = norm2(u.z, u.w, inverse, b[1]);
+      h.z = norm2(v.x, v.y, inverse, b[2]), h.w = norm2(v.z, v.w, inverse, b[3]);
+      half* mine = s.staging + warp * CHUNK_K;
+      __syncwarp();
+      reinterpret_cast<uint4*>(mine)[lane] = h;
+      __syncwarp();
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        uint4 w = make_uint4(0, 0, 0, 0);
+        if (g == 0) w = *reinterpret_cast<const uint4*>(mine + (i / 2) * 64 + t * 16 + (i % 2) * 8);
+        b[4 * i] = w.x, b[4 * i + 1] = w.y, b[4 * i + 2] = w.z, b[4 * i + 3] = w.w;
+      }
+    } else {
+      const bool used = g < p.columns;
+      const float4* from = at<const float4>(p.x) + ((size_t)(used ? g : 0) * width + chunk * CHUNK_K + t * 16) / 4;
+      float4 v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] = __ldcg(from + (i / 4) * 16 + i % 4);
+      const float inverse = used ? inverse_rms(p, g) : (inverse_rms(p, 0), 0.f);
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        b[2 * i] = norm2(v[i].x, v[i].y, inverse, b[2 * i]);
+        b[2 * i + 1] = norm2(v[i].z, v[i].w, inverse, b[2 * i + 1]);
+      }
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] = __ldcg(from + 32 + (i / 4) * 16 + i % 4);
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        b[16 + 2 * i] = norm2(v[i].x, v[i].y, inverse, b[16 + 2 * i]);
+        b[17 + 2 * i] = norm2(v[i].z, v[i].w, inverse, b[17 + 2 * i]);
+      }
+    }
+  }
+
+  // fp16 activations [8][width]; `stretches` of 64 k, from k = first.
+  __device__ __forceinline__ void load_halves(const half* from, int width, int first, int stretches) {
+    const bool used = g < p.columns;
+    const uint4* row = reinterpret_cast<const uint4*>(from + (size_t)(used ? g : 0) * width + first + t * 16);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      uint4 v = make_uint4(0, 0, 0, 0);
+      if (used && i / 2 < stretches) v = __ldcg(row + (i / 2) * 8 + i % 2);
+      b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
+    }
+  }
+
+  // The input of wo: brings each 128-block to one power of two.
+  __device__ __forceinline__ void load_scaled(int chunk) {
+    const int width = p.wo.chunks * CHUNK_K;  // Fp
+    const bool used = g < p.columns;
+    const uint16_t* powers = at<const uint16_t>(p.exponents) + ((size_t)(used ? g : 0) * width + chunk * CHUNK_K) / 16 + t;
+    uint16_t e[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) e[i] = __ldcg(powers + i * 4);
+    load_halves(at<const half>(p.hidden), width, chunk * CHUNK_K, 4);
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
+      int top = -127;
+#pragma unroll
+      for (int i = 0; i < 2; i++) top = max(top, max((int)(int8_t)(e[2 * block + i] & 255), (int)(int8_t)(e[2 * block + i] >> 8)));
+      top = max(top, __shfl_xor_sync(~0u, top, 1));
+      top = max(top, __shfl_xor_sync(~0u, top, 2));
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const uint16_t both = e[2 * block + i / 2];
+        const half2 factor = __half2half2(half_power((int)(int8_t)(i % 2 ? both >> 8 : both & 255) - top));
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          uint32_t& word = b[16 * block + 4 * i + j];
+          const half2 scaled = __hmul2(*reinterpret_cast<half2*>(&word), factor);
+          word = *reinterpret_cast<const uint32_t*>(&scaled);
+        }
+      }
+      scale[block][0] = power_of_two(__shfl_sync(~0u, top, 8 * t));
+      scale[block][1] = power_of_two(__shfl_sync(~0u, top, 8 * t + 4));
+    }
+  }
+
+  // This warp's share of a unit: 16 rows x 256 k.
+  template <bool SCALES>
+  __device__ __forceinline__ void multiply(const uint8_t* chunk, float (&sum)[4]) {
+    const uint4* weights = reinterpret_cast<const uint4*>(chunk) + lane;
+    const uint2 scales = *reinterpret_cast<const uint2*>(chunk + CHUNK_WEIGHTS + g * 8);
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
+      float c[4] = {0, 0, 0, 0};
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        const int stretch = 2 * block + i;
+        const uint4 low = weights[stretch * 64], high = weights[stretch * 64 + 32];
+        const uint32_t l[4] = {low.x, low.y, low.z, low.w}, h[4] = {high.x, high.y, high.z, high.w};
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+          mma16816(c, dequantize2<LOW_PAIR>(l[k]), dequantize2<LOW_PAIR>(h[k]), dequantize2<HIGH_PAIR>(l[k]),
+                   dequantize2<HIGH_PAIR>(h[k]), b[8 * stretch + 2 * k], b[8 * stretch + 2 * k + 1]);
+      }
+      const uint32_t both = block ? scales.y : scales.x;
+      const float2 w = __half22float2(*reinterpret_cast<const half2*>(&both));  // rows g and g + 8
+      const float x0 = SCALES ? scale[block][0] : 1.f, x1 = SCALES ? scale[block][1] : 1.f;
+      sum[0] += c[0] * (w.x * x0), sum[1] += c[1] * (w.x * x1);
+      sum[2] += c[2] * (w.y * x0), sum[3] += c[3] * (w.y * x1);
+    }
+  }
+
+  template <Input IN>
+  __device__ __forceinline__ void product(const Matrix& m, int layer, int which, const half* source) {
+    const int mine = turn(layer, which);
+    if (mine >= groups_of(m)) return;
+    // Which tile of a group, and which chunk of it, is this warp's.
+    const int tile = m.parts == 1 ? warp / m.unit : 0, chunk = m.parts == 1 ? warp % m.unit : warp;
+    const bool works = m.parts > 1 ? warp < m.unit : warp < m.unit * m.group;
+    if (IN == NORMED && works) load_norm_weights(source, chunk);
+    wait_ready();
+    if (IN == NORMED && works) load_normed(chunk);
+    if (IN == HALVES && works) load_halves(source, m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
+    int loaded = -1;
+    for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int) {
+      const int inPart = chunks_in_part(m, part);
+      const bool active = works && chunk < inPart && tile < tiles_in_group(m, group);
+      if (IN == SCALED && part != loaded) {
+        if (active) load_scaled(part * m.unit + chunk);
+        loaded = part;
+      }
+      const int stages = (tiles_in_group(m, group) * inPart + STAGE_CHUNKS - 1) / STAGE_CHUNKS;
+      float sum[4] = {0, 0, 0, 0};
+      if (warp < stages * STAGE_CHUNKS) {
+        const int slot = ring.slot_at(warp / STAGE_CHUNKS);
+        barrier_wait(&s.full[slot], ring.phase_at(warp / STAGE_CHUNKS));
+        if (active) multiply<IN == SCALED>(s.ring + (size_t)slot * STAGE_BYTES + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
+        __syncwarp();
+        if (lane == 0) barrier_arrive(&s.empty[slot]);
+      }
+      ring.advance(stages);
+      const int buffer = unit % Shape<NC>::SUMS;
+      barrier_wait(&s.sumsEmpty[buffer], ((unit / Shape<NC>::SUMS) & 1) ^ 1);
+      float* out = reinterpret_cast<float*>(s.work) + buffer * Shape<NC>::SUM_FLOATS + warp * TILE_ROWS * NC;
+      if (NC == 1) {
+        if (t == 0) out[g] = sum[0], out[g + 8] = sum[2];
+      } else {
+        *reinterpret_cast<float2*>(out + g * NC + 2 * t) = make_float2(sum[0], sum[1]);
+        *reinterpret_cast<float2*>(out + (g + 8) * NC + 2 * t) = make_float2(sum[2], sum[3]);
+      }
+      __syncwarp();
+      if (lane == 0) barrier_arrive(&s.sumsFull[buffer]);
+      unit++;
+    });
+    if (IN == SCALED) scale[0][0] = scale[0][1] = scale[1][0] = scale[1][1] = 1;
+  }
+
+  // ------------------------------------------------------------------------------------------- self-attention
+
+  // A block takes 64 keys of one column and one head: scores by groups of lanes, the softmax in every warp, values by
+  // threads that each own two of the head's dimensions. More than 64 keys: the last block to finish joins the pieces.
+  __device__ void self_attention(int layer) {
+    const int width = p.headWidth, most = (p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
+    const int units = p.columns * p.heads * most;
+    if ((int)blockIdx.x >= units) return;
+    const half* keys = reinterpret_cast<const half*>(at<const uint8_t>(p.keys) + layer * p.cacheStride);
+    const half* values = reinterpret_cast<const half*>(at<const uint8_t>(p.values) + layer * p.cacheStride);
+    const int innerPad = p.o.chunks * CHUNK_K;
+    float* scores = reinterpret_cast<float*>(s.work);
+    float* joined = scores + SPLIT_KEYS;
+    unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 2) * COUNTER_WORDS;
+    unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * p.heads;
+    wait_ready();
+    for (int f = blockIdx.x; f < units; f += gridDim.x) {
+      const int head = f % p.heads, column = f / p.heads % p.columns, split = f / p.heads / p.columns;
+      const int row = (p.firstColumn + column) / p.perRow, position = p.length + (p.firstColumn + column) % p.perRow;
+      const int splits = position / SPLIT_KEYS + 1;
+      if (split >= splits) continue;
+      const uint8_t* rowOf = p.rowOf ? at<const uint8_t>(p.rowOf) + (size_t)row * p.capacity : nullptr;
+      const auto place = [&](int key) {
+        const int from = rowOf ? rowOf[key] : row;
+        return ((size_t)(from * p.heads + head) * p.capacity + key) * width;
+      };
+
+      // values first: they are needed last, and travel meanwhile
+      const int pairs = width / 2, pair = threadIdx.x % pairs, set = threadIdx.x / pairs, perSet = width / 16;
+      half2 v[16];
+#pragma unroll
+      for (int i = 0; i < 16; i++) {
+        const int key = split * SPLIT_KEYS + set * perSet + i;
+        v[i] = i < perSet && key <= position ? __ldcg(reinterpret_cast<const half2*>(values + place(key)) + pair) : half2();
+      }
+      const int lanes = width / 8, part = lane % lanes, keysAtOnce = 32 / lanes;
+      const float4* query = at<const float4>(p.q) + ((size_t)column * innerPad + head * width + part * 8) / 4;
+      const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (i * 64 >= width) break;
+        const int in = warp * 4 + i * keysAtOnce + lane / lanes, key = split * SPLIT_KEYS + in;
+        float score = 0;
+        if (key <= position) {
+          const uint4 k = __ldcg(reinterpret_cast<const uint4*>(keys + place(key)) + part);
+          const half2* h = reinterpret_cast<const half2*>(&k);
+          const float2 a = __half22float2(h[0]), bb = __half22float2(h[1]), c = __half22float2(h[2]), d = __half22float2(h[3]);
+          score = (q0.x * a.x + q0.y * a.y + q0.z * bb.x + q0.w * bb.y) + (q1.x * c.x + q1.y * c.y + q1.z * d.x + q1.w * d.y);
+        }
+        for (int o = lanes / 2; o; o /= 2) score += __shfl_xor_sync(~0u, score, o);
+        if (part == 0) {
+          const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
+          scores[in] = key <= position ? score + __ldg(bias + min(position - key, p.maxDistance)) : -INFINITY;
+        }
+      }
+      consumers_sync();
+      const float s0 = scores[lane], s1 = scores[lane + 32];
+      float top = fmaxf(s0, s1);
+#pragma unroll
+      for (int o = 16; o; o /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
+      float total = __expf(s0 - top) + __expf(s1 - top);
+#pragma unroll
+      for (int o = 16; o; o /= 2) total += __shfl_xor_sync(~0u, total, o);
+      float2 sum = make_float2(0, 0);
+#pragma unroll
+      for (int i = 0; i < 16; i++) {
+        if (i >= perSet) break;
+        const float weight = __expf(scores[set * perSet + i] - top);
+        const float2 value = __half22float2(v[i]);
+        sum.x += weight * value.x, sum.y += weight * value.y;
+      }
+      *reinterpret_cast<float2*>(joined + set * width + pair * 2) = sum;
+      consumers_sync();
+      float out = 0;
+      if ((int)threadIdx.x < width)
+        for (int i = 0; i < 1024 / width; i++) out += joined[i * width + threadIdx.x];
+      half* attended = at<half>(p.attended) + (size_t)column * innerPad + head * width;
+      if (splits == 1) {
+        if ((int)threadIdx.x < width) attended[threadIdx.x] = __float2half(out / total);
+        consumers_sync();
+        if (threadIdx.x == 0) count_in(done);
+        continue;
+      }
+      const int pieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
+      float* piece = at<float>(p.partial) + (size_t)((column * p.heads + head) * pieces) * stride;
+      if ((int)threadIdx.x < width) __stcg(piece + split * stride + threadIdx.x, out);
+      if (threadIdx.x == 0) {
+        __stcg(piece + split * stride + width, top);
+        __stcg(piece + split * stride + width + 1, total);
+      }
+      consumers_sync();
+      if (threadIdx.x == 0) *s.word = count_in_and_read(joins + column * p.heads + head);
+      consumers_sync();
+      const bool last = *s.word == (unsigned)splits - 1;
+      if (last) {
+        if ((int)threadIdx.x < width) {
+          float m = -INFINITY, l = 0, sumOut = 0;
+          for (int i = 0; i < splits; i++) m = fmaxf(m, __ldcg(piece + i * stride + width));
+          for (int i = 0; i < splits; i++) {
+            const float factor = __expf(__ldcg(piece + i * stride + width) - m);
+            l += factor * __ldcg(piece + i * stride + width + 1);
+            sumOut += factor * __ldcg(piece + i * stride + threadIdx.x);
+          }
+          attended[threadIdx.x] = __float2half(sumOut / l);
+        }
+        consumers_sync();
+        if (threadIdx.x == 0) count_in(done);
+      }
+    }
+    consumers_sync();
+  }
+
+  // ------------------------------------------------------------------------------------------ cross-attention
+
+  // The source's keys and values come through the ring, in A fragments (decoder_pack.cu). A stage holds 4096 / headWidth
+  // keys of one head; four warps share it: each takes 16 keys (or, with wide heads, the same 16 keys as its neighbours)
+  // and 64 of the head's dimensions. A block's four groups of warps take its stages in turn; then the 16 warps' results
+  // are joined in a tree, and those of the blocks of a head by the last of them to finish.
+  __device__ void cross_attention(int layer) {
+    const int parts = p.heads * p.crossParts;
+    if ((int)blockIdx.x >= parts) return;
+    const int width = p.headWidth, innerPad = p.xo.chunks * CHUNK_K;
+    const int tilesOfKeys = 256 / width, sharing = 4 / tilesOfKeys, quarter = warp % 4;
+    const int keyTile = quarter / sharing, slice = quarter % sharing;
+    unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 5) * COUNTER_WORDS;
+    unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS +
+                      (layer * (MAX_COLUMNS + 1) + MAX_COLUMNS) * p.heads;
+    wait_ready();
+    for (int f = blockIdx.x; f < parts; f += gridDim.x) {
+      const int head = f / p.crossParts, part = f % p.crossParts;
+      const int first = part * p.crossSlots / p.crossParts, count = (part + 1) * p.crossSlots / p.crossParts - first;
+      load_halves(at<const half>(p.xqueries), innerPad, head * width, width / 64);
+      float m[2] = {-1e30f, -1e30f}, l[2] = {0, 0}, out[4][4] = {};
+      Ring mine = ring;
+      mine.advance(warp / 4);
+      for (int j = warp / 4; j < count; j += 4) {
+        barrier_wait(&s.full[mine.slot], mine.phase);
+        const uint8_t* stage = s.ring + (size_t)mine.slot * STAGE_BYTES + keyTile * (width / 16) * 512 + lane * 16;
+        float c[4] = {0, 0, 0, 0}, c2[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int i = 0; i < 16; i += 2) {
+          if (i * 16 >= width) break;
+          const uint4 a = *reinterpret_cast<const uint4*>(stage + i * 512), a2 = *reinterpret_cast<const uint4*>(stage + i * 512 + 512);
+          mma16816(c, a.x, a.y, a.z, a.w, b[2 * i], b[2 * i + 1]);
+          mma16816(c2, a2.x, a2.y, a2.z, a2.w, b[2 * i + 2], b[2 * i + 3]);
+        }
+        const int key = (first + j) * (4096 / width) + keyTile * 16 + g;
+        const bool in0 = key < p.sourceLength, in1 = key + 8 < p.sourceLength;
+        uint32_t weights[2];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const float u = in0 ? c[i] + c2[i] : -1e30f, v = in1 ? c[i + 2] + c2[i + 2] : -1e30f;
+          float top = fmaxf(u, v);
+          top = fmaxf(top, __shfl_xor_sync(~0u, top, 4));
+          top = fmaxf(top, __shfl_xor_sync(~0u, top, 8));
+          top = fmaxf(top, __shfl_xor_sync(~0u, top, 16));
+          top = fmaxf(top, m[i]);
+          const float old = __expf(m[i] - top), pu = in0 ? __expf(u - top) : 0.f, pv = in1 ? __expf(v - top) : 0.f;
+          m[i] = top;
+          l[i] = l[i] * old + (pu + pv);
+#pragma unroll
+          for (int tile = 0; tile < 4; tile++) out[tile][i] *= old, out[tile][i + 2] *= old;
+          c[i] = pu, c[i + 2] = pv;
+        }
+        // from rows = keys to columns = keys: the B operand of values x weights
+        weights[0] = pack_half2(c[0], c[1]), weights[1] = pack_half2(c[2], c[3]);
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+          asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(weights[i]) : "r"(weights[i]));
+#pragma unroll
+        for (int tile = 0; tile < 4; tile++) {
+          const uint4 a = *reinterpret_cast<const uint4*>(stage + CROSS_BYTES / 2 + (slice * 4 + tile) * 512);
+          mma16816(out[tile], a.x, a.y, a.z, a.w, weights[0], weights[1]);
+        }
+        __syncwarp();
+        if (lane == 0) barrier_arrive(&s.empty[mine.slot]);
+        mine.advance(4);
+      }
+      ring.advance(count);
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        l[i] += __shfl_xor_sync(~0u, l[i], 4);
+        l[i] += __shfl_xor_sync(~0u, l[i], 8);
+        l[i] += __shfl_xor_sync(~0u, l[i], 16);
+      }
+      for (int stride = 8; stride >= sharing; stride /= 2) {
+        // NC = 1 keeps column 0 only: lanes with t = 0
+        constexpr int FLOATS = NC == 1 ? 72 : 528;
+        float* slotOf = reinterpret_cast<float*>(s.work) + (warp % stride) * FLOATS;
+        if (warp >= stride && warp < 2 * stride) {
+          if (NC == 1) {
+            if (t == 0) {
+#pragma unroll
+              for (int tile = 0; tile < 4; tile++) slotOf[tile * 16 + g] = out[tile][0], slotOf[tile * 16 + g + 8] = out[tile][2];
+              if (g == 0) slotOf[64] = m[0], slotOf[65] = l[0];
+            }
+          } else {
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++)
+              reinterpret_cast<float4*>(slotOf)[tile * 32 + lane] = make_float4(out[tile][0], out[tile][1], out[tile][2], out[tile][3]);
+            if (g == 0) reinterpret_cast<float4*>(slotOf + 512)[t] = make_float4(m[0], m[1], l[0], l[1]);
+          }
+        }
+        consumers_sync();
+        if (warp < stride) {
+          float m2[2], l2[2], o2[4][4];
+          if (NC == 1) {
+            m2[0] = slotOf[64], l2[0] = slotOf[65];
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++) o2[tile][0] = slotOf[tile * 16 + g], o2[tile][2] = slotOf[tile * 16 + g + 8];
+          } else {
+            const float4 ml = reinterpret_cast<const float4*>(slotOf + 512)[t];
+            m2[0] = ml.x, m2[1] = ml.y, l2[0] = ml.z, l2[1] = ml.w;
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++) {
+              const float4 v = reinterpret_cast<const float4*>(slotOf)[tile * 32 + lane];
+              o2[tile][0] = v.x, o2[tile][1] = v.y, o2[tile][2] = v.z, o2[tile][3] = v.w;
+            }
+          }
+#pragma unroll
+          for (int i = 0; i < (NC == 1 ? 1 : 2); i++) {
+            const float top = fmaxf(m[i], m2[i]), mineFactor = __expf(m[i] - top), theirs = __expf(m2[i] - top);
+            m[i] = top;
+            l[i] = l[i] * mineFactor + l2[i] * theirs;
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++) {
+              out[tile][i] = out[tile][i] * mineFactor + o2[tile][i] * theirs;
+              out[tile][i + 2] = out[tile][i + 2] * mineFactor + o2[tile][i + 2] * theirs;
+            }
+          }
+        }
+        consumers_sync();
+      }
+      // warps 0 .. sharing - 1 now hold the block's result, 64 dimensions each
+      half* attended = at<half>(p.attended) + head * width;
+      const int stride = MAX_COLUMNS * (width + 2);
+      float* pieces = at<float>(p.partial) + (size_t)head * p.crossParts * stride;
+      if (warp < sharing) {
+#pragma unroll
+        for (int i = 0; i < (NC == 1 ? 1 : 2); i++) {
+          const int column = 2 * t + i;
+          if (column >= p.columns) continue;
+          float* piece = pieces + (size_t)part * stride + column * (width + 2);
+#pragma unroll
+          for (int tile = 0; tile < 4; tile++)
+#pragma unroll
+            for (int half8 = 0; half8 < 2; half8++) {
+              const int dim = slice * 64 + tile * 16 + half8 * 8 + g;
+              const float value = out[tile][i + 2 * half8];
+              if (p.crossParts == 1) attended[(size_t)column * innerPad + dim] = __float2half(value / l[i]);
+              else __stcg(piece + dim, value);
+            }
+          if (p.crossParts > 1 && warp == 0 && g == 0) {
+            __stcg(piece + width, m[i]);
+            __stcg(piece + width + 1, l[i]);
+          }
+        }
+      }
+      consumers_sync();
+      if (p.crossParts == 1) {
+        if (threadIdx.x == 0) count_in(done);
+        continue;
+      }
+      if (threadIdx.x == 0) *s.word = count_in_and_read(joins + head);
+      consumers_sync();
+      if (*s.word == (unsigned)p.crossParts - 1) {
+        for (int i = threadIdx.x; i < p.columns * width; i += CONSUMERS) {
+          const int column = i / width, dim = i % width;
+          const float* piece = pieces + column * (width + 2);
+          float top = -INFINITY, total = 0, sum = 0;
+          for (int j = 0; j < p.crossParts; j++) top = fmaxf(top, __ldcg(piece + (size_t)j * stride + width));
+          for (int j = 0; j < p.crossParts; j++) {
+            const float factor = __expf(__ldcg(piece + (size_t)j * stride + width) - top);
+            total += factor * __ldcg(piece + (size_t)j * stride + width + 1);
+            sum += factor * __ldcg(piece + (size_t)j * stride + dim);
+          }
+          attended[(size_t)column * innerPad + dim] = __float2half(sum / total);
+        }
+        consumers_sync();
+        if (threadIdx.x == 0) count_in(done);
+      }
+    }
+    consumers_sync();
+  }
+
+  __device__ void run() {
+    const size_t dp = (size_t)p.wi.chunks * CHUNK_K;
+    for (int layer = 0; layer < p.layers; layer++) {
+      const half* norms = at<const half>(p.norms) + layer * 3 * dp;
+      product<NORMED>(p.qkv, layer, QKV, norms);
+      self_attention(layer);
+      product<HALVES>(p.o, layer, O, at<const half>(p.attended));
+      product<NORMED>(p.xq, layer, XQ, norms + dp);
+      cross_attention(layer);
+      product<HALVES>(p.xo, layer, XO, at<const half>(p.attended));
+      product<NORMED>(p.wi, layer, WI, norms + 2 * dp);
+      product<SCALED>(p.wo, layer, WO, nullptr);
+    }
+    product<NORMED>(p.head, p.layers, HEAD, at<const half>(p.finalNorm));
+  }
+};
+
+// ----------------------------------------------------------------------------------------------------- epilogue
+
+__device__ __forceinline__ float activate(float v, int kind) {
+  if (kind == RELU) return fmaxf(v, 0.f);
+  // gelu_new(v) = v (1 + tanh(u)) / 2 = v / (1 + exp(-2u)), u = sqrt(2 / pi) (v + 0.044715 v^3)
+  const float u = kind == SILU ? v : 1.5957691216057308f * (v + 0.044715f * v * v * v);
+  return v / (1.f + __expf(-u));
+}
+
+// A running maximum and sum of exponentials of logits.
+struct Best {
+  float top = -INFINITY, sum = 0;
+  int id = 0x7fffffff;
+  __device__ __forceinline__ void add(float v, int which) {
+    if (v > top) {
+      sum = sum * __expf(top - v) + 1.f;
+      top = v, id = which;
+    } else {
+      sum += __expf(v - top);
+    }
+  }
+  __device__ __forceinline__ void join(float otherTop, float otherSum, int otherId) {
+    const float high = fmaxf(top, otherTop);
+    // both empty: exp(-inf + inf) would not be a number
+    const float mine = top == -INFINITY ? 0.f : sum * __expf(top - high);
+    const float theirs = otherTop == -INFINITY ? 0.f : otherSum * __expf(otherTop - high);
+    if (otherTop > top || (otherTop == top && otherId < id)) id = otherId;
+    top = high, sum = mine + theirs;
+  }
+  __device__ __forceinline__ void join_lane(int distance) {
+    const float t2 = __shfl_xor_sync(~0u, top, distance), s2 = __shfl_xor_sync(~0u, sum, distance);
+    join(t2, s2, __shfl_xor_sync(~0u, id, distance));
+  }
+};
+
+template <int NC>
+struct Epilogue {
+  const StepParams& p;
+  Shared<NC>& s;
+  int unit = 0;
+  const int lane = threadIdx.x & 31;
+  // The values of a tile that a lane holds: NC = 1: row = lane (upper half idle); else columns 4 (lane & 1) .. of row lane / 2.
+  static constexpr int VALUES = NC == 1 ? 1 : 4;
+  const int row = NC == 1 ? lane & 15 : lane >> 1, firstColumn = NC == 1 ? 0 : (lane & 1) * 4;
+  const bool holds = NC > 1 || lane < 16;
+
+  __device__ Epilogue(const StepParams& params, Shared<NC>& shared) : p(params), s(shared) {}
+
+  __device__ __forceinline__ unsigned* point(int layer, int which) {
+    return at<unsigned>(p.counters) + (layer * POINTS + which) * COUNTER_WORDS;
+  }
+
+  __device__ __forceinline__ void arrive(unsigned* counter) {
+    __syncwarp();
+    if (lane == 0) count_in(counter);
+  }
+
+  // Waits for the grid, then lets this block's consumers go on.
+  __device__ __forceinline__ void open(const unsigned* counter, unsigned arrivals) {
+    if (lane == 0) {
+      wait_for(counter, arrivals);
+      barrier_arrive(s.ready);
+    }
+    __syncwarp();
+  }
+
+  // Over the rows of a tile: the sum of one value a lane, in every lane of the same columns.
+  static __device__ __forceinline__ float sum_rows(float v) {
+#pragma unroll
+    for (int o = 8; o; o /= 2) v += __shfl_xor_sync(~0u, v, NC == 1 ? o : 2 * o);
+    return v;
+  }
+
+  __device__ __forceinline__ void store_squares(const float (&squares)[VALUES], int mine) {
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const float sum = sum_rows(squares[i]);
+      const int column = firstColumn + i;
+      if (row == 0 && holds && column < p.columns) __stcg(at<float>(p.squares) + column * p.gridPad + mine, sum);
+    }
+  }
+
+  // Calls finish(tile, values) for each tile of this block, when all of its partial sums are there; prepare(tile) before.
+  template <typename Prepare, typename Finish>
+  __device__ __forceinline__ void product(const Matrix& m, int mine, Prepare&& prepare, Finish&& finish) {
+    for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
+      const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
+      prepare(group * m.group);
+      barrier_wait(&s.sumsFull[buffer], (unit / Shape<NC>::SUMS) & 1);
+      const float* sums = reinterpret_cast<const float*>(s.work) + buffer * Shape<NC>::SUM_FLOATS;
+      for (int tile = 0; tile < tiles; tile++) {
+        float v[VALUES] = {};
+        const float* from = sums + tile * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+        const auto add = [&](int chunk) {
+          if (NC == 1) {
+            v[0] += from[chunk * TILE_ROWS];
+          } else {
+            const float4 w = *reinterpret_cast<const float4*>(from + chunk * TILE_ROWS * NC);
+            v[0] += w.x, v[1] += w.y, v[2] += w.z, v[3] += w.w;
+          }
+        };
+        if (inPart == CONSUMER_WARPS) {
+#pragma unroll
+          for (int chunk = 0; chunk < CONSUMER_WARPS; chunk++) add(chunk);
+        } else {
+          for (int chunk = 0; chunk < inPart; chunk++) add(chunk);
+        }
+        if (tile == tiles - 1) {
+          __syncwarp();
+          if (lane == 0) barrier_arrive(&s.sumsEmpty[buffer]);
+        }
+        if (m.parts > 1) {
+          float* total = s.totals + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (part > 0) v[i] += total[i];
+            if (part < m.parts - 1 && holds) total[i] = v[i];
+          }
+          if (part < m.parts - 1) continue;
+        }
+        finish(group * m.group + tile, v);
+      }
+      unit++;
+    });
+  }
+
+  // x += W a; leaves the sums of squares that the next norm needs.
+  __device__ void add_product(const Matrix& m, int layer, int which) {
+    const int mine = turn(layer, which), width = p.wi.chunks * CHUNK_K;
+    float* x = at<float>(p.x);
+    float squares[VALUES] = {}, old[VALUES] = {};
+    const auto load = [&](int tile) {
+#pragma unroll
+      for (int i = 0; i < VALUES; i++)
+        if (firstColumn + i < p.columns) old[i] = __ldcg(x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row);
+    };
+    product(
+        m, mine, [&](int tile) { if (m.group == 1) load(tile); },
+        [&](int tile, float(&v)[VALUES]) {
+          if (m.group > 1) load(tile);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const float sum = old[i] + v[i];
+            squares[i] += sum * sum;
+            if (holds && firstColumn + i < p.columns) __stcg(x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row, sum);
+          }
+        });
+    if (mine < groups_of(m)) store_squares(squares, mine);
+  }
+
+  __device__ void embed() {
+    const int mine = turn(p.layers, O), width = p.wi.chunks * CHUNK_K, groups = groups_of(p.o);
+    float squares[VALUES] = {};
+    for (int group = mine; group < groups; group += gridDim.x)
+      for (int tile = group * p.o.group; tile < group * p.o.group + tiles_in_group(p.o, group); tile++) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++) {
+          const int column = firstColumn + i;
+          if (column >= p.columns) continue;
+          float eight[8];
+          const int k = tile * TILE_ROWS + row;
+          embedding8(at<const uint8_t>(p.embedding), p.wi.chunks, p.tokens[column], k & ~7, eight);
+          float v = 0;
+#pragma unroll
+          for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
+          squares[i] += v * v;
+          if (holds) __stcg(at<float>(p.x) + (size_t)column * width + k, v);
+        }
+      }
+    if (mine < groups) store_squares(squares, mine);
+  }
+
+  __device__ void queries_keys_values(int layer) {
+    const int inner = p.heads * p.headWidth, innerPad = p.o.chunks * CHUNK_K;
+    product(
+        p.qkv, turn(layer, QKV), [](int) {},
+        [&](int tile, float(&v)[VALUES]) {
+          const int n = tile * TILE_ROWS + row, which = tile * TILE_ROWS / inner, in = n - which * inner;
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const int column = firstColumn + i;
+            if (!holds || column >= p.columns) continue;
+            if (which == 0) {
+              __stcg(at<float>(p.q) + (size_t)column * innerPad + in, v[i]);
+            } else {
+              const int cacheRow = (p.firstColumn + column) / p.perRow, position = p.length + (p.firstColumn + column) % p.perRow;
+              const int head = in / p.headWidth, dim = in % p.headWidth;
+              uint8_t* cache = at<uint8_t>(which == 1 ? p.keys : p.values) + layer * p.cacheStride;
+              reinterpret_cast<half*>(cache)[((size_t)(cacheRow * p.heads + head) * p.capacity + position) * p.headWidth + dim] =
+                  __float2half(v[i]);
+            }
+          }
+        });
+  }
+
+  __device__ void cross_queries(int layer) {
+    const int innerPad = p.xo.chunks * CHUNK_K;
+    product(
+        p.xq, turn(layer, XQ), [](int) {},
+        [&](int tile, float(&v)[VALUES]) {
+#pragma unroll
+          for (int i = 0; i < VALUES; i++)
+            if (holds && firstColumn + i < p.columns)
+              at<half>(p.xqueries)[(size_t)(firstColumn + i) * innerPad + tile * TILE_ROWS + row] = __float2half(v[i]);
+        });
+  }
+
+  // Stores a value scaled by the power of two that its 8 neighbours share.
+  __device__ __forceinline__ void store_hidden(float v, int k, int column, bool stores) {
+    float top = fabsf(v);
+#pragma unroll
+    for (int o = 1; o < 8; o *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, NC == 1 ? o : 2 * o));
+    const int e = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
+    if (!stores || column >= p.columns) return;
+    const size_t place = (size_t)column * p.wo.chunks * CHUNK_K + k;
+    at<half>(p.hidden)[place] = __float2half(v * power_of_two(-e));
+    if (k % 8 == 0) at<int8_t>(p.exponents)[place / 8] = (int8_t)e;
+  }
+
+  __device__ void feed_forward(int layer) {
+    product(
+        p.wi, turn(layer, WI), [](int) {},
+        [&](int tile, float(&v)[VALUES]) {
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (p.gated) {
+              const float up = __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
+              store_hidden(activate(v[i], p.activation) * up, tile * 8 + (row & 7), firstColumn + i, holds && row < 8);
+            } else {
+              store_hidden(activate(v[i], p.activation), tile * TILE_ROWS + row, firstColumn + i, holds);
+            }
+          }
+        });
+  }
+
+  __device__ void output() {
+    const int mine = turn(p.layers, HEAD), groups = groups_of(p.head), width = p.head.tiles * TILE_ROWS;
+    if (mine >= groups) return;
+    Best best[VALUES];
+    product(
+        p.head, mine, [](int) {},
+        [&](int tile, float(&v)[VALUES]) {
+          const int id = tile * TILE_ROWS + row;
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const float logit = v[i] * p.logitScale;
+            if (!holds || id >= p.vocab || firstColumn + i >= p.columns) continue;
+            __stcg(at<float>(p.logits) + (size_t)(firstColumn + i) * width + id, logit);
+            best[i].add(logit, id);
+          }
+        });
+    float* bests = at<float>(p.bests);
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+#pragma unroll
+      for (int o = 8; o; o /= 2) best[i].join_lane(NC == 1 ? o : 2 * o);
+      if (row == 0 && holds && firstColumn + i < p.columns) {
+        float* to = bests + ((size_t)(firstColumn + i) * p.gridPad + mine) * 3;
+        __stcg(to, best[i].top);
+        __stcg(to + 1, best[i].sum);
+        __stcg(to + 2, __int_as_float(best[i].id));
+      }
+    }
+    const int writers = min(groups, (int)gridDim.x);
+    unsigned before = 0;
+    __syncwarp();
+    if (lane == 0) before = count_in_and_read(point(p.layers, 1));
+    before = __shfl_sync(~0u, before, 0);
+    if (before != (unsigned)writers - 1) return;
+    for (int column = 0; column < p.columns; column++) {
+      Best all;
+      for (int i = lane; i < writers; i += 32) {
+        const float* from = bests + ((size_t)column * p.gridPad + i) * 3;
+        all.join(__ldcg(from), __ldcg(from + 1), __float_as_int(__ldcg(from + 2)));
+      }
+#pragma unroll
+      for (int o = 16; o; o /= 2) all.join_lane(o);
+      if (lane == 0) {
+        const float target = __ldcg(at<const float>(p.logits) + (size_t)column * width + p.targets[column]);
+        const float logSum = __logf(all.sum);
+        at<Result>(p.results)[column] = {all.id, -logSum, target - all.top - logSum, all.top + logSum};
+      }
+    }
+  }
+
+  // Meeting points of a layer: 1 qkv, 2 self-attention, 3 o, 4 xq, 5 cross-attention, 6 xo, 7 wi, and 0 of the next: wo.
+  __device__ void run() {
+    const unsigned blocks = gridDim.x;
+    const auto has = [&](const Matrix& m, int layer, int which) { return turn(layer, which) < groups_of(m); };
+    const bool self = (int)blockIdx.x < p.columns * p.heads * ((p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS);
+    const bool cross = (int)blockIdx.x < p.heads * p.crossParts;
+    embed();
+    arrive(point(0, 0));
+    for (int layer = 0; layer < p.layers; layer++) {
+      if (has(p.qkv, layer, QKV)) open(point(layer, 0), blocks);
+      queries_keys_values(layer);
+      arrive(point(layer, 1));
+      if (self) open(point(layer, 1), blocks);
+      if (has(p.o, layer, O)) open(point(layer, 2), p.columns * p.heads);
+      add_product(p.o, layer, O);
+      arrive(point(layer, 3));
+      if (has(p.xq, layer, XQ)) open(point(layer, 3), blocks);
+      cross_queries(layer);
+      arrive(point(layer, 4));
+      if (cross) open(point(layer, 4), blocks);
+      if (has(p.xo, layer, XO)) open(point(layer, 5), p.heads);
+      add_product(p.xo, layer, XO);
+      arrive(point(layer, 6));
+      if (has(p.wi, layer, WI)) open(point(layer, 6), blocks);
+      feed_forward(layer);
+      arrive(point(layer, 7));
+      if (has(p.wo, layer, WO)) open(point(layer, 7), blocks);
+      add_product(p.wo, layer, WO);
+      arrive(point(layer + 1, 0));
+    }
+    if (has(p.head, p.layers, HEAD)) open(point(p.layers, 0), blocks);
+    output();
+  }
+};
+
+// ------------------------------------------------------------------------------------------------------- kernel
+
+template <int NC>
+__device__ __forceinline__ void step(const StepParams& p) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  Shared<NC> s(memory, p.stages);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < p.stages; i++) {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+      barrier_init(&s.full[i], 1);
+#else
+      barrier_init(&s.full[i], 32);
+#endif
+      barrier_init(&s.empty[i], STAGE_CHUNKS);
+    }
+    for (int i = 0; i < Shape<NC>::SUMS; i++) {
+      barrier_init(&s.sumsFull[i], CONSUMER_WARPS);
+      barrier_init(&s.sumsEmpty[i], 1);
+    }
+    barrier_init(s.ready, 1);
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+  }
+  // the next launch counts in other words, which nobody uses now
+  for (int i = blockIdx.x * STEP_THREADS + threadIdx.x; i < p.counterWords; i += gridDim.x * STEP_THREADS)
+    at<unsigned>(p.nextCounters)[i] = 0;
+  __syncthreads();
+  const int warp = threadIdx.x >> 5;
+  if (warp < CONSUMER_WARPS) {
+    Consumer<NC>(p, s).run();
+  } else if (warp == EPILOGUE_WARP) {
+    Epilogue<NC>(p, s).run();
+  } else {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+    if ((threadIdx.x & 31) == 0)
+#endif
+      Producer<NC>(p, s).run();
+  }
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(STEP_THREADS, 1) decoder_step_1(const __grid_constant__ StepParams p) { step<1>(p); }
+extern "C" __global__ void __launch_bounds__(STEP_THREADS, 1) decoder_step_8(const __grid_constant__ StepParams p) { step<8>(p); }
