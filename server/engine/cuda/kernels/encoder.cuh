@@ -25,7 +25,7 @@
 // undone in wo's epilogue in fp32. Everything stored as fp16 is clamped to the finite range.
 //
 // Entry points (all extern "C"; launched by ../encoder.ts, which computes grids and shared memory):
-//   encoder_load.cu       encoder_relay
+//   encoder_load.cu       encoder_relay, encoder_bias
 //   encoder_norm.cu       encoder_embed, encoder_norm, encoder_final_norm
 //   encoder_gemm.cu       encoder_{qkv,add,gated,act,cross}_{64,128}        portable, sm_80 and later
 //   encoder_hopper.cu     encoder_{qkv,add,gated,act,cross}_h{64,128,256}   sm_90a

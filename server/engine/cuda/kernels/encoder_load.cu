@@ -34,3 +34,12 @@ extern "C" __global__ void encoder_relay(const uint8_t* __restrict__ src, const 
   }
   if (step == 0) reinterpret_cast<uint16_t*>(unit + UNIT_WEIGHTS)[r] = scales[(size_t)n * (K / UNIT) + k / UNIT];
 }
+
+// The relative bias of one block as a table by distance: table[h][i] = bias[bucket[i]][h], i = key - query + M.
+// bias F32 [buckets, heads]; bucket I32 [entries], entries = 2 M + 1; table F32 [heads, entries].
+// Launch: heads * entries threads in blocks of 256.
+extern "C" __global__ void encoder_bias(const float* __restrict__ bias, const int* __restrict__ bucket, float* __restrict__ table,
+                                        int heads, int entries) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < heads * entries) table[i] = bias[bucket[i % entries] * heads + i / entries];
+}
