@@ -55,6 +55,8 @@ export interface WeightFile {
 export interface OpenOptions {
   /** Where it is remembered which large files were found whole; without it they are read on every opening. */
   readonly stampDir?: string;
+  /** Instead of ALWAYS_VERIFIED_BYTES; a seam for tests. */
+  readonly alwaysBelow?: number;
   readonly onProgress?: (progress: { readonly message: string; readonly fraction: number }) => void;
   readonly signal?: CancelSignal;
 }
@@ -71,7 +73,9 @@ export async function openWeightFile(path: string, options: OpenOptions = {}): P
   const { file, info } = await readHeader(path);
   try {
     const stamp =
-      file.fileBytes < ALWAYS_VERIFIED_BYTES ? undefined : await stampOf(path, info.sha256, options.stampDir);
+      file.fileBytes < (options.alwaysBelow ?? ALWAYS_VERIFIED_BYTES)
+        ? undefined
+        : await stampOf(path, info.sha256, options.stampDir);
     if (!stamp || !(await stamp.isSet())) {
       await verifyData(file, info, options);
       await stamp?.set();

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { parseConfig } from '../../../server/weights/config';
+import { halfBitsUp, halfTable } from '../../../server/weights/halves';
 import { tensorsOf } from '../../../server/weights/layout';
 
 /** A folder that is removed after the tests of a file. */
@@ -63,6 +64,21 @@ export function bfloats(shape: readonly number[], value: (i: number) => number):
   return { dtype: 'BF16', shape, bytes: new Uint8Array(halves.buffer) };
 }
 
+/** An F16 tensor: every value's magnitude rounded up. */
+export function halves(shape: readonly number[], value: (i: number) => number): StoredTensor {
+  const values = new Float32Array(floats(shape, value).bytes.slice().buffer);
+  const bits = Uint16Array.from(values, (v) => halfBitsUp(Math.abs(v)) | (v < 0 ? 0x8000 : 0));
+  return { dtype: 'F16', shape, bytes: new Uint8Array(bits.buffer) };
+}
+
+/** An F64 tensor of values that float32 can hold. */
+export function doubles(shape: readonly number[], value: (i: number) => number): StoredTensor {
+  const values = Float64Array.from(new Float32Array(floats(shape, value).bytes.slice().buffer));
+  return { dtype: 'F64', shape, bytes: new Uint8Array(values.buffer) };
+}
+
+const MAKERS = { F32: floats, BF16: bfloats, F16: halves, F64: doubles };
+
 /** A small T5 in the form of Flan-UL2; widths that are no multiples of 128. */
 export const SMALL = {
   architectures: ['T5ForConditionalGeneration'],
@@ -86,7 +102,7 @@ export const SMALL = {
 
 export interface CheckpointOptions {
   readonly config?: Record<string, unknown>;
-  readonly dtype?: 'F32' | 'BF16';
+  readonly dtype?: keyof typeof MAKERS;
   /** Number of files; 1: `model.safetensors`. */
   readonly shards?: number;
   readonly seed?: number;
@@ -98,7 +114,7 @@ export interface CheckpointOptions {
 export function writeCheckpoint(dir: string, options: CheckpointOptions = {}): Tensors {
   const json = { ...SMALL, ...options.config };
   const random = randomOf(options.seed ?? 1);
-  const make = options.dtype === 'BF16' ? bfloats : floats;
+  const make = MAKERS[options.dtype ?? 'F32'];
   const tensors: Tensors = {};
   for (const { name, shape } of tensorsOf(parseConfig(json, { lmHead: false }))) {
     tensors[name] = make(shape, () => (random() - 0.5) * random());
@@ -130,6 +146,8 @@ export function valuesOf(tensor: StoredTensor | undefined): Float32Array {
   if (!tensor) throw new Error('no such tensor');
   const copy = tensor.bytes.slice().buffer;
   if (tensor.dtype === 'F32') return new Float32Array(copy);
+  if (tensor.dtype === 'F64') return Float32Array.from(new Float64Array(copy));
+  if (tensor.dtype === 'F16') return Float32Array.from(new Uint16Array(copy), (b) => halfTable()[b] ?? Number.NaN);
   const bits = Uint32Array.from(new Uint16Array(copy), (b) => b << 16);
   return new Float32Array(bits.buffer);
 }
