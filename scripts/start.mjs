@@ -1,5 +1,5 @@
 // `npm start`: from a clean checkout to three streamed answers by the built-in model, then what to do for real work.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { buildIfStale, install, must, root } from './setup.mjs';
 
@@ -22,17 +22,14 @@ show('Summarize a text', text, ['summarize', text]);
 show('Ask about a text', text, ['ask', 'What does the option keep-days set?', text]);
 must(process.execPath, [cli, 'stop'], { stdio: 'ignore' });
 
-const vsix = readdirSync(root).find((name) => name.endsWith('.vsix'));
-const howToInstall =
-  vsix === undefined
-    ? 'npm run package, then code --install-extension flan-*.vsix'
-    : `code --install-extension ${vsix}`;
+const vsix = join('artifacts', `flan-${process.platform}-${process.arch}.vsix`);
+const command = `code --install-extension ${vsix}`;
+const flan = `node ${relative(process.cwd(), cli)}`;
 console.log(`
 \u2500\u2500 Next
 
 These answers came from the built-in demonstration model (26 M parameters). For real work:
-  in the editor     ${howToInstall}
-  a real model      google/flan-ul2 (20 B, a 24 GB NVIDIA card) or google/flan-t5-xl (3 B); download its folder, then
-                    node ${relative(process.cwd(), cli) || cli} convert FOLDER --out MODEL_FOLDER
-  this machine      node ${relative(process.cwd(), cli) || cli} doctor
+  in the editor     ${existsSync(join(root, vsix)) ? '' : 'npm run package, then '}${command}
+  a real model      google/flan-ul2 (20 B, int8: a 24 GB card) or google/flan-t5-xl (3 B). How: ${flan} pull --help
+  this machine      ${flan} doctor
 `);
