@@ -8,7 +8,7 @@ buildIfStale();
 
 const cli = join(root, 'dist', 'cli.js');
 const code = join(root, 'scripts', 'samples', 'retry.py');
-const text = join(root, 'scripts', 'samples', 'release-notes.txt');
+const text = join(root, 'scripts', 'samples', 'keeper.txt');
 
 function show(title, file, args) {
   console.log(`\n\u2500\u2500 ${title}\n`);
