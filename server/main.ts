@@ -25,7 +25,7 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const { home, lingerSeconds } = options();
   const paths = flanPaths(home);
-  const thread = new ModelThread(join(__dirname, 'worker.js'), { cacheDir: paths.cache });
+  const thread = new ModelThread(join(__dirname, 'worker.js'), { cacheDir: paths.cache }, log);
   const service = new ModelService(thread, async ({ model, engine = 'auto', weights = 'int8' }) => {
     return { folders: await modelFolders(paths, model), engine, weights };
   });
@@ -55,10 +55,8 @@ async function main(): Promise<void> {
     void service
       .dispose()
       .catch((error: unknown) => log(String(error)))
-      .finally(() => {
-        clients.endAll();
-        setImmediate(() => process.exit(code));
-      });
+      .then(() => clients.endAll())
+      .finally(() => process.exit(code));
   }
 
   process.on('SIGTERM', () => leave('SIGTERM'));

@@ -13,6 +13,15 @@ export class ServerGoneError extends FlanError {
   }
 }
 
+/** It runs and holds the socket, but not even says hello: stopped, or in trouble. */
+export class ServerHangsError extends FlanError {
+  constructor(pid: number) {
+    super('server-hangs', `The flan server (process ${pid}) does not answer. End that process, then try again.`);
+  }
+}
+
+/** The server's own thread never computes: it says hello within milliseconds, on a busy machine within a second. */
+const HELLO_TIMEOUT_MS = 10_000;
 const OPTIONS: ConnectOptions = { serverPath: join(__dirname, 'server.js'), client: 'cli' };
 
 export class ServerClient {
@@ -60,18 +69,25 @@ export class ServerClient {
 
   static async #introduce(connection: Connection): Promise<ServerClient> {
     const client = new ServerClient(connection);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new ServerHangsError(connection.pid)), HELLO_TIMEOUT_MS);
+    });
     try {
-      await client.request('initialize', {
+      const hello = client.request('initialize', {
         processId: process.pid,
         rootUri: null,
         capabilities: {},
         initializationOptions: connection.hello,
       });
+      await Promise.race([hello, late]);
       await client.#rpc.sendNotification('initialized', {});
       return client;
     } catch (error) {
       client.close();
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { isAbsolute, resolve, sep } from 'node:path';
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors';
+import { resolveDecoding } from '../generate/decoding';
 import type { Decoding, ModelChoice } from '../protocol';
 
 type OptionType = { readonly type: 'string' | 'boolean'; readonly short?: string };
@@ -118,34 +119,41 @@ export function modelPath(model: string): string {
   return isPath && !isAbsolute(model) ? resolve(model) : model;
 }
 
+/** The decoding options, checked as a whole. Throws UsageError. */
 export function decoding(command: Command): Decoding {
-  const number = (option: string, limits: Limits) => optionalNumber(command, option, limits);
   const fields = {
-    maxNewTokens: number('max-new-tokens', { min: 1, max: 4096, integer: true }),
-    beams: number('beams', { min: 1, max: 16, integer: true }),
-    temperature: number('temperature', { min: 0 }),
-    topP: number('top-p', { min: 0, max: 1 }),
-    topK: number('top-k', { min: 0, integer: true }),
-    seed: number('seed', { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true }),
+    maxNewTokens: optionalNumber(command, 'max-new-tokens'),
+    beams: optionalNumber(command, 'beams'),
+    temperature: optionalNumber(command, 'temperature'),
+    topP: optionalNumber(command, 'top-p'),
+    topK: optionalNumber(command, 'top-k'),
+    seed: optionalNumber(command, 'seed'),
   };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const given: Decoding = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  resolveDecoding(given);
+  return given;
 }
 
 interface Limits {
-  readonly min: number;
+  readonly min?: number;
   readonly max?: number;
   readonly integer?: boolean;
 }
 
-export function optionalNumber(command: Command, option: string, limits: Limits): number | undefined {
+export function optionalNumber(command: Command, option: string, limits: Limits = {}): number | undefined {
   const text = command.value(option);
   if (text === undefined) return undefined;
-  const { min, max = Number.POSITIVE_INFINITY, integer = false } = limits;
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, integer = false } = limits;
   const value = text.trim() === '' ? Number.NaN : Number(text);
   if (!Number.isFinite(value) || value < min || value > max || (integer && !Number.isInteger(value))) {
     const kind = integer ? 'a whole number' : 'a number';
-    const range = max === Number.POSITIVE_INFINITY ? `of at least ${min}` : `from ${min} to ${max}`;
-    throw new UsageError(`--${option} must be ${kind} ${range}, not '${text}'.`);
+    const range =
+      min === Number.NEGATIVE_INFINITY
+        ? ''
+        : max === Number.POSITIVE_INFINITY
+          ? ` of at least ${min}`
+          : ` from ${min} to ${max}`;
+    throw new UsageError(`--${option} must be ${kind}${range}, not '${text}'.`);
   }
   return value;
 }

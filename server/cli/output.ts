@@ -5,14 +5,14 @@
 import type { Progress } from '../protocol';
 
 /** In a log file, progress is there to show that something goes on, not every step of it. */
-const PROGRESS_LINES_MS = 5000;
+const PROGRESS_LINES_MS = 3000;
 const CLEAR_LINE = '\r\u001b[K';
 
 export class Output {
   readonly #quiet: boolean;
   readonly #terminal: boolean;
   /** When the last progress line was printed, where lines cannot be rewritten. */
-  #progressAt = Number.NEGATIVE_INFINITY;
+  #progressAt = performance.now();
   /** A rewritable line is on the terminal now. */
   #transient = false;
   /** What was streamed to stdout so far. */

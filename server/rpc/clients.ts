@@ -1,7 +1,10 @@
 /** All connections of the server: accepts them, counts them, and tells each of them when the status changes. */
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Status } from '../protocol';
 import { Session, type SessionDeps } from './session';
+
+const END_TIMEOUT_MS = 500;
 
 export interface ClientsDeps extends Pick<SessionDeps, 'version' | 'handlers' | 'log'> {
   /** Called with the number of clients that introduced themselves, whenever it changes. */
@@ -57,8 +60,10 @@ export class Clients {
     for (const session of this.#sessions) if (session.initialized) session.sendStatus(status);
   }
 
-  endAll(): void {
-    for (const session of this.#sessions) session.end();
+  /** Ends all connections; does not wait for long for clients that do not read their last answers. */
+  async endAll(): Promise<void> {
+    const ends = Promise.all([...this.#sessions].map((session) => session.end()));
+    await Promise.race([ends, sleep(END_TIMEOUT_MS)]);
   }
 
   #changed(): void {

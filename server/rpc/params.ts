@@ -1,14 +1,10 @@
 /** Checks what a client sent before anything is done with it. Every violation is a UsageError that names the field. */
 import { UsageError } from '../errors';
+import { MAX_BEAMS, MAX_NEW_TOKENS } from '../generate/decoding';
 import type { Decoding, Hello, LoadParams, ModelChoice, RunParams, ScoreParams } from '../protocol';
 
 /** Longest text of a request, in UTF-16 units; a model reads a few thousand tokens of it. Keeps tokenizing within seconds. */
 export const MAX_TEXT = 2 * 1024 * 1024;
-/** Most tokens of an answer: Flan was trained to 512, and the self-attention cache grows with it. */
-const MAX_NEW_TOKENS = 4096;
-/** Rows of one decoder; each has its own cache. */
-const MAX_BEAMS = 16;
-
 type Fields = Readonly<Record<string, unknown>>;
 
 export function runParams(value: unknown): RunParams {

@@ -45,6 +45,8 @@ export class Session {
   readonly #connection: MessageConnection;
   /** Cancelled when the client goes: whatever it asked for is of no use to anybody then. */
   readonly #gone = new CancellationTokenSource();
+  /** Taken at once: a source whose token was never asked for cannot be cancelled twice (shutdown, then the socket's end). */
+  readonly #goneToken = this.#gone.token;
   readonly #timer: NodeJS.Timeout;
   #initialized = false;
 
@@ -81,13 +83,12 @@ export class Session {
     this.#send(Method.statusChanged, status);
   }
 
-  /** Ends the connection after what was written has gone out. */
-  end(): void {
-    this.#socket.end();
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
+  /** Ends the connection after what was written has gone out; resolves when the other side has it. */
+  end(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#socket.destroyed) resolve();
+      else this.#socket.once('close', () => resolve()).end();
+    });
   }
 
   async #request(method: string, params: unknown, token: CancellationToken): Promise<unknown> {
@@ -100,7 +101,7 @@ export class Session {
       }
       const handler = this.#deps.handlers.get(method);
       if (handler === undefined) return new ResponseError(ErrorCodes.MethodNotFound, `Unknown method ${method}.`);
-      return await handler(this.id, unwrap(params), either(token, this.#gone.token), this.#progress(params));
+      return await handler(this.id, unwrap(params), either(token, this.#goneToken), this.#progress(params));
     } catch (error) {
       return toResponseError(error);
     }

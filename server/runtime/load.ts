@@ -21,6 +21,11 @@ export interface LoadRequest {
   readonly weights: WeightChoice;
   readonly cacheDir: string;
   readonly signal?: StopSignal;
+  /**
+   * Frees the model that is loaded now. Called when the new one was found in order and only its engine is left to make:
+   * a wrong folder costs nobody the model that worked.
+   */
+  readonly free?: () => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -53,7 +58,8 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
   const loading = (message: string, fraction?: number) =>
     onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
   loading(`Loading ${name}`);
-  const looked = lookEarly(choice, weights);
+  // While another model is loaded, a look at the memory would find too little.
+  const early = request.free === undefined ? lookEarly(choice, weights) : undefined;
   const { config, file, notes } = await resolveWeights({
     dir,
     format: weights,
@@ -62,12 +68,13 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress: ({ message, fraction }) => loading(message, fraction),
   });
   const codec = await TextCodec.open(dir);
+  await request.free?.();
   const { engine, why } = await createEngine({
     choice,
     weights,
     file,
     config,
-    candidates: looked,
+    ...(early === undefined ? {} : { candidates: early }),
     onProgress: (fraction) => loading(`Loading ${name}`, fraction),
   });
   const loadMs = performance.now() - start;

@@ -42,6 +42,8 @@ export type ToWorker = Job & {
 
 export type FromWorker =
   | { readonly id: number; readonly kind: 'progress'; readonly progress: Progress }
+  /** The model that was loaded is gone: a new one takes its place. */
+  | { readonly id: number; readonly kind: 'freed' }
   | { readonly id: number; readonly kind: 'result'; readonly result: Jobs[JobName]['result'] }
   | { readonly id: number; readonly kind: 'error'; readonly code: string; readonly message: string };
 

@@ -31,7 +31,7 @@ export interface CancelToken {
 /** Says which folders a request's choice means, so that two spellings of one model are one. */
 export type ResolveChoice = (choice: ModelChoice) => Promise<LoadChoice>;
 
-type Thread = Pick<ModelThread, 'job' | 'onEnd' | 'dispose'>;
+type Thread = Pick<ModelThread, 'job' | 'onFreed' | 'dispose'>;
 type RequestName = 'run' | 'score' | 'load';
 
 interface Request {
@@ -62,7 +62,7 @@ export class ModelService {
   constructor(thread: Thread, resolve: ResolveChoice) {
     this.#thread = thread;
     this.#resolve = resolve;
-    thread.onEnd = () => {
+    thread.onFreed = () => {
       this.#loaded = undefined;
       this.onStatus();
     };
@@ -207,8 +207,6 @@ export class ModelService {
     const loading = { key, stop: new SharedStop(), last: undefined as Progress | undefined };
     request.state = 'loading';
     this.#loading = loading;
-    // The thread frees the old model first: two do not fit on a device that holds one well.
-    this.#loaded = undefined;
     this.onStatus();
     try {
       const info = await this.#thread.job('load', request.choice, loading.stop, (progress) => {

@@ -37,22 +37,24 @@ interface Waiting {
 export class ModelThread {
   readonly #file: string;
   readonly #setup: WorkerSetup;
+  readonly #log: (line: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | undefined;
   #nextId = 1;
   #faults = 0;
   #lastFault = '';
-  #onEnd: () => void = () => {};
+  #onFreed: () => void = () => {};
 
-  /** `file`: the built worker. */
-  constructor(file: string, setup: WorkerSetup) {
+  /** `file`: the built worker. `log` gets why a thread ended. */
+  constructor(file: string, setup: WorkerSetup, log: (line: string) => void) {
     this.#file = file;
     this.#setup = setup;
+    this.#log = log;
   }
 
-  /** Called after the thread ended by a fault: nothing is loaded any more. */
-  set onEnd(listener: () => void) {
-    this.#onEnd = listener;
+  /** Called when nothing is loaded any more: another model is being loaded, or the thread ended by a fault. */
+  set onFreed(listener: () => void) {
+    this.#onFreed = listener;
   }
 
   /** Starts the thread ahead of the first job, so that its code is read while the client still connects. */
@@ -90,7 +92,7 @@ export class ModelThread {
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (error) => {
       reason = error instanceof Error ? error.message : String(error);
-      console.error(error);
+      this.#log(`model thread: ${error instanceof Error ? error.stack : String(error)}`);
     });
     worker.on('exit', (code) => {
       if (this.#worker === worker) this.#ended(reason || `exit code ${code}`);
@@ -105,6 +107,10 @@ export class ModelThread {
       waiting.progress(message.progress);
       return;
     }
+    if (message.kind === 'freed') {
+      this.#onFreed();
+      return;
+    }
     this.#waiting.delete(message.id);
     this.#faults = 0;
     if (message.kind === 'result') waiting.resolve(message.result);
@@ -115,10 +121,10 @@ export class ModelThread {
     this.#worker = undefined;
     this.#faults++;
     this.#lastFault = reason;
-    console.error(`model thread: ${reason}`);
+    this.#log(`model thread ended: ${reason}`);
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    this.#onEnd();
+    this.#onFreed();
     for (const { reject } of waiting) reject(new ModelThreadError(reason));
   }
 }

@@ -59,9 +59,13 @@ class ModelHost {
   }
 
   async #load(choice: LoadChoice, id: number, signal: SharedStop): Promise<Loaded> {
-    await this.#free();
+    const free = async () => {
+      await this.#free();
+      this.#send({ id, kind: 'freed' });
+    };
     const { model, why, notes } = await loadModel({
       ...choice,
+      ...(this.#model === undefined ? {} : { free }),
       cacheDir: this.#setup.cacheDir,
       signal,
       onProgress: (progress) => this.#send({ id, kind: 'progress', progress }),

@@ -20,7 +20,7 @@ const loadedInfo: Loaded = { model: 'm', demo: false, engine: 'cpu', device: 'd'
 
 class ScriptedThread {
   readonly jobs: Job[] = [];
-  onEnd: () => void = () => {};
+  onFreed: () => void = () => {};
   disposed = false;
 
   job<N extends JobName>(
@@ -170,7 +170,7 @@ describe('ModelService', () => {
     expect(thread.jobs).toHaveLength(2);
   });
 
-  it('loads anew when another model is asked for, and after the thread ended', async () => {
+  it('loads anew when another model is asked for, and after the thread ended or freed it', async () => {
     const { thread, service, run } = setUp();
     const models: (string | undefined)[] = [];
     for (const model of ['m', 'n', 'n']) {
@@ -186,7 +186,7 @@ describe('ModelService', () => {
     }
     expect(models).toEqual(['m', 'n']);
     expect(service.status.state).toBe('ready');
-    thread.onEnd();
+    thread.onFreed();
     expect(service.status).toEqual({ state: 'idle', queued: 0 });
     await run(1, 'x', 'n');
     expect(thread.last()).toMatchObject({ name: 'load', params: { folders: [{ name: 'n' }] } });
