@@ -34,10 +34,13 @@ export interface ModelProfile {
 
 const UNANSWERABLE = 'unanswerable';
 
-/** Wordings of models/starter/recipe, the first of each list: the ones seen most. It knows no wording to explain prose. */
+/**
+ * Wordings of models/starter/recipe, of which the ones that did best on the prompts in test/fixtures. It was trained with no
+ * wording to explain prose, so that is a summary.
+ */
 function starterFrame(task: Asked, { language, prose, question }: Subject): Frame {
   if (task === 'ask') return { before: '', after: `\n\nQuestion: ${question}\n\nAnswer:` };
-  if (task === 'summarize' || prose) return { before: 'Summarize the following text.\n\n', after: '\n\nSummary:' };
+  if (task === 'summarize' || prose) return { before: 'Summarize: ', after: '' };
   return { before: `Explain what the following ${language ?? 'source'} code does.\n\n`, after: '\n\nExplanation:' };
 }
 

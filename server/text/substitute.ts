@@ -194,11 +194,14 @@ export class Substituter {
   }
 }
 
-/** Characters with their counts, plain letters, digits and spaces left out: every vocabulary has those. */
+/**
+ * Characters with their counts. Left out: plain letters, digits and spaces, which every vocabulary has, and what only says
+ * how the character before it is drawn (variation selectors, joiners).
+ */
 function countCharacters(text: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const char of text) {
-    if (/[a-zA-Z0-9 ]/.test(char)) continue;
+    if (/[a-zA-Z0-9 \u200d\ufe00-\ufe0f]/.test(char)) continue;
     counts.set(char, (counts.get(char) ?? 0) + 1);
   }
   return counts;

@@ -84,7 +84,7 @@ describe('substitution', () => {
   });
 
   it('reports what is lost, and writes a plain letter or sign where there is one', () => {
-    const text = 'He said \u201cyes\u201d \u2192 caf\u00e9 🙂🙂 ǆ';
+    const text = 'He said \u201cyes\u201d \u2192 caf\u00e9 🙂🙂\ufe0f ǆ';
     const plan = new Substituter(webCodec('{}<\u201c\u201d\u2192é')).plan(text, 'fold');
     const as = new Map(plan.substitutions.map((s) => [s.char, s]));
     expect(as.get('🙂')).toEqual({ char: '🙂', as: null, count: 2 });
