@@ -1,9 +1,11 @@
 // Checks and times the encoder's kernels on a card, without the engine around them.
 //
-//   nvcc -O3 -gencode arch=compute_90a,code=sm_90a -o encoder_test test/gpu/encoder_test.cu
+//   nvcc -O3 -DHOPPER -gencode arch=compute_90a,code=sm_90a -o encoder_test test/gpu/encoder_test.cu   (H100, H200)
+//   nvcc -O3 -arch=native -o encoder_test test/gpu/encoder_test.cu                                      (other cards)
 //   encoder_test check          every kernel on the output of the one before, and whole encoders, against plain references
 //   encoder_test small          the same at small sizes only (for compute-sanitizer)
-//   encoder_test time T...      Flan-UL2's shapes at T tokens: whole encoder and each kernel
+//   encoder_test time T...      Flan-UL2's shapes at T tokens: whole encoder and each kernel (PORTABLE=1: the portable
+//                               kernels too; TILES=1: every tile size; STAGES=3: a deeper ring of the portable products)
 //
 // Outputs are poisoned before every run (finite, since padding may be read). The exit code counts failures.
 #include <algorithm>
@@ -238,7 +240,7 @@ struct Encoder {
       }
 #endif
       auto* kernel = portable[nt == 64 ? 0 : 1];
-      const int stages = 2, shared = stages * (encoder::UNIT_BYTES + nt * 256);
+      const int stages = getenv("STAGES") ? atoi(getenv("STAGES")) : 2, shared = stages * (encoder::UNIT_BYTES + nt * 256);
       CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
       kernel<<<dim3(tokenTiles, f.rowTiles), 256, shared>>>(f.units, in, f.kUnits, stages, args...);
     });
@@ -260,6 +262,15 @@ struct Encoder {
   void project(const Layer& l, int T) { PRODUCT(qkv, "qkv", l.qkv, operand, T, qkv, inner, s.dKv, dPad / 64, tokenBlocks); }
   void attend(int T) {
     timed("attention", [&] {
+#ifdef HOPPER
+      if (hopper) {
+        auto* kernel = dPad == 64 ? encoder_attention_h64 : dPad == 128 ? encoder_attention_h128 : encoder_attention_h256;
+        const int shared = dPad == 64 ? attention_hopper::Layout<64>::BYTES : dPad == 128 ? attention_hopper::Layout<128>::BYTES : attention_hopper::Layout<256>::BYTES;
+        CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
+        kernel<<<dim3((T + 127) / 128, s.heads), 384, shared>>>(qkv, table, attn, T, tokenBlocks, s.dKv, maxDistance, kI);
+        return;
+      }
+#endif
       auto* kernel = dPad == 64 ? encoder_attention_64 : dPad == 128 ? encoder_attention_128 : encoder_attention_256;
       const int shared = 3 * 128 * dPad;
       CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));

@@ -94,7 +94,7 @@ export class CudaEncoder implements EncoderHalf {
     this.#embed = kernel('encoder_embed');
     this.#norm = kernel('encoder_norm');
     this.#finalNorm = kernel('encoder_final_norm');
-    this.#attention = kernel(`encoder_attention_${this.#headWidth}`);
+    this.#attention = kernel(`encoder_attention_${this.#hopper ? 'h' : ''}${this.#headWidth}`);
     driver.allowShared(this.#attention, this.#attentionShared);
     this.#weights = new EncoderWeights(driver, config, kernel);
     this.weightBytes = this.#weights.weightBytes;
@@ -127,6 +127,11 @@ export class CudaEncoder implements EncoderHalf {
     const groups = paddedK(dModel) / 16;
     const blocks = work.tokens / 64;
     const tokenBlocks = Math.ceil(tokens / 64);
+    const attention = {
+      grid: [this.#hopper ? Math.ceil(tokens / 128) : tokenBlocks, numHeads],
+      block: this.#hopper ? 384 : 128,
+      shared: this.#attentionShared,
+    } as const;
     const pace = new Pace(driver, signal);
     const norm = (gamma: DevicePtr) =>
       driver.launch(this.#norm, { grid: [tokenBlocks * 8], block: TOKENWISE_THREADS }, [
@@ -162,7 +167,7 @@ export class CudaEncoder implements EncoderHalf {
           i32(this.#headWidth / 64),
           i32(blocks),
         ]);
-        driver.launch(this.#attention, { grid: [tokenBlocks, numHeads], block: 128, shared: this.#attentionShared }, [
+        driver.launch(this.#attention, attention, [
           pointer(work.qkv),
           pointer(layer.bias),
           pointer(work.attended),
@@ -207,8 +212,12 @@ export class CudaEncoder implements EncoderHalf {
     this.#weights.dispose();
   }
 
+  /** Queries, keys and values of 64 tokens; on Hopper 128 queries, a ring of keys and values, and its barriers. */
   get #attentionShared(): number {
-    return 3 * 64 * this.#headWidth * 2;
+    const block = 64 * this.#headWidth * 2;
+    if (!this.#hopper) return 3 * block;
+    const stages = this.#headWidth === 256 ? 2 : 4;
+    return (2 + 2 * stages) * block + (1 + 4 * stages) * 8;
   }
 
   /** Queues one product over the operand tiles at `operand`, in the tile size that takes the fewest waves of work. */

@@ -6,4 +6,5 @@
 #include "encoder_attention.cu"
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDA_ARCH__)
 #include "encoder_hopper.cu"
+#include "encoder_attention_hopper.cu"
 #endif

@@ -28,8 +28,9 @@
 //   encoder_load.cu       encoder_relay, encoder_bias
 //   encoder_norm.cu       encoder_embed, encoder_norm, encoder_final_norm
 //   encoder_gemm.cu       encoder_{qkv,add,gated,act,cross}_{64,128}        portable, sm_80 and later
-//   encoder_hopper.cu     encoder_{qkv,add,gated,act,cross}_h{64,128,256}   sm_90a
 //   encoder_attention.cu  encoder_attention_{64,128,256}                    portable, sm_80 and later
+//   encoder_hopper.cu     encoder_{qkv,add,gated,act,cross}_h{64,128,256}   sm_90a
+//   encoder_attention_hopper.cu  encoder_attention_h{64,128,256}            sm_90a
 #pragma once
 #include <cuda_fp16.h>
 #include <stdint.h>
@@ -49,6 +50,13 @@ __device__ __forceinline__ uint32_t pack(float a, float b) {
   b = fminf(fmaxf(b, -HALF_MAX), HALF_MAX);
   half2 h = __floats2half2_rn(a, b);
   return *reinterpret_cast<uint32_t*>(&h);
+}
+
+// 2^x to about 2 units in the last place; 0 for very negative x.
+__device__ __forceinline__ float fast_exp2(float x) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
 }
 
 // Transposes an 8x8 matrix of fp16 across the warp: lane (g, t) gives row g, columns 2t and 2t+1.

@@ -118,12 +118,12 @@ __device__ __forceinline__ void attend(const half* __restrict__ qkv, const float
       for (int j = 0; j < KEYS / 8; j++) m = fmaxf(m, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
       m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
       m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
-      const float shrink = exp2f((top[r] - m) * LOG2E), shift = m * LOG2E;
+      const float shrink = fast_exp2((top[r] - m) * LOG2E), shift = m * LOG2E;
       top[r] = m;
       float l = 0.f;
 #pragma unroll
       for (int j = 0; j < KEYS / 8; j++) {
-        const float x = exp2f(fmaf(s[j][2 * r], LOG2E, -shift)), y = exp2f(fmaf(s[j][2 * r + 1], LOG2E, -shift));
+        const float x = fast_exp2(fmaf(s[j][2 * r], LOG2E, -shift)), y = fast_exp2(fmaf(s[j][2 * r + 1], LOG2E, -shift));
         l += x + y;
         const half2 h = __floats2half2_rn(x, y);
         p[j][r] = *reinterpret_cast<const uint32_t*>(&h);

@@ -7,6 +7,8 @@
 // the tiles alone would ask the L2 cache for more than it gives. A consumer turns the weights of the next k-step into fp16
 // while the tensor cores work on the present one. Blocks are persistent: the producer runs ahead into the next tile
 // while the consumers write the last one out.
+#include "common.cuh"
+#include "encoder_barrier.cuh"
 #include "encoder_dequant.cuh"
 #include "encoder_epilogue.cuh"
 #include "encoder_wgmma.cuh"
@@ -27,66 +29,12 @@ struct Rings {
   static constexpr int BYTES = BARRIERS + (X_SLOTS + W_SLOTS) * 16;
 };
 
-__device__ __forceinline__ uint32_t cluster_rank() {
-  uint32_t r;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
-  return r;
-}
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
-__device__ __forceinline__ void init(uint32_t barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count));
-}
-__device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
-  asm volatile(
-      "{ .reg .pred p;\n"
-      "again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-      "@p bra done; bra again;\n"
-      "done: }" ::"r"(barrier), "r"(parity) : "memory");
-}
-__device__ __forceinline__ void expect(uint32_t barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-__device__ __forceinline__ void arrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-// On the same barrier of block `rank` of the cluster. Nothing was written that the other block must see, so no fence: one of
-// cluster scope here costs more than the product of the step.
-__device__ __forceinline__ void arrive_at(uint32_t barrier, uint32_t rank) {
-  asm volatile(
-      "{ .reg .b32 remote;\n"
-      "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(barrier), "r"(rank) : "memory");
-}
-__device__ __forceinline__ void copy(uint32_t dst, const void* src, int bytes, uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst), "l"(src),
-               "r"(bytes), "r"(barrier) : "memory");
-}
-__device__ __forceinline__ void copy_to_both(uint32_t dst, const void* src, int bytes, uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(dst),
-               "l"(src), "r"(bytes), "r"(barrier), "h"((uint16_t)3) : "memory");
-}
-
-// A slot of a ring and the parity of its present round.
-template <int SLOTS>
-struct Cursor {
-  int slot = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++slot == SLOTS) {
-      slot = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 template <int NT, class Epilogue>
 __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const half* __restrict__ x, int kUnits, int rowTiles,
                                         int tokenTiles, const Epilogue& epilogue) {
   extern __shared__ __align__(1024) uint8_t shared[];
   using R = Rings<NT>;
-  const uint32_t base = (uint32_t)__cvta_generic_to_shared(shared);
+  const uint32_t base = shared_address(shared);
   const uint32_t xFull = base + R::BARRIERS, xEmpty = xFull + R::X_SLOTS * 8, wFull = xEmpty + R::X_SLOTS * 8, wEmpty = wFull + R::W_SLOTS * 8;
   const uint32_t rank = cluster_rank();
   if (threadIdx.x == 0) {
