@@ -15,8 +15,8 @@ export const INT8_FILE = 'model.int8.safetensors';
 const SINGLE_FILE = 'model.safetensors';
 const INDEX_FILE = 'model.safetensors.index.json';
 
-/** Bytes of a tensor that are read at a time: large enough for a disk's full speed, a few milliseconds of work. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+/** Bytes of a tensor that are read at a time: enough for a disk's full speed, and what is made of them stays in the cache. */
+const PIECE_BYTES = 1024 * 1024;
 
 /** Some rows of a tensor. The buffer is used again: it is valid until the next rows are asked for. */
 export interface Rows {

@@ -290,6 +290,9 @@ export async function convertFolder(
     return { dir: out, bytes: fileBytes, notes: [...notes, ...missing] };
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
+    // The temporary folder means nothing to a person.
+    if (error instanceof DiskSpaceError)
+      throw new DiskSpaceError(error.message.replaceAll(temporary, out), { cause: error });
     throw error;
   }
 }
