@@ -201,7 +201,7 @@ export class Substituter {
 function countCharacters(text: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const char of text) {
-    if (/[a-zA-Z0-9 \ufe00-\ufe0f]|\u200d/.test(char)) continue;
+    if (/[a-zA-Z0-9 ]|\p{Variation_Selector}|\u200d/u.test(char)) continue;
     counts.set(char, (counts.get(char) ?? 0) + 1);
   }
   return counts;

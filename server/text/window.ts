@@ -64,26 +64,27 @@ export function fitPrompt(frame: Frame, text: string, options: FitOptions): Fitt
     read: { complete, fromLine: firstLine, toLine, lastLine, promptTokens: ids.length, window },
   });
 
-  if (text.length <= window * MOST_CHARS_PER_TOKEN) {
-    const plan = substituter.plan(asked + text, policy);
-    const ids = promptOf(plan, text);
-    if (ids.length <= window) return result(ids, plan, lastLine, true);
-  }
-  const bare = promptOf(substituter.plan(asked, policy), '').length;
-  const room = window - bare;
-  if (room < LEAST_TEXT_TOKENS) throw new QuestionTooLongError(bare, window);
-
-  // An estimate, line by line; the exact length is looked at below, of the whole prompt with the part's own stand-ins.
+  // An estimate, line by line, that stops where the window is full: a long file costs no more than a window's worth. The
+  // exact length is looked at below, of the whole prompt with the part's own stand-ins.
   const near = text.slice(0, window * MOST_CHARS_PER_TOKEN);
   const estimate = substituter.plan(asked + near, policy);
+  const bare = promptOf(estimate, '').length;
+  const room = window - bare;
+  const nearLines = near.split('\n');
   let count = 0;
   let used = 0;
-  for (const line of near.split('\n')) {
+  for (const line of nearLines) {
     const tokens = codec.encodePlain(estimate.apply(line)).length;
     if (used + tokens > room) break;
     used += tokens;
     count++;
   }
+  if (count === nearLines.length && near.length === text.length) {
+    const ids = promptOf(estimate, text);
+    if (ids.length <= window) return result(ids, estimate, lastLine, true);
+  }
+  if (room < LEAST_TEXT_TOKENS) throw new QuestionTooLongError(bare, window);
+
   for (; count > 0 && used >= LEAST_FILLED * room; count--) {
     const part = lines.slice(0, count).join('\n');
     if (part.trim() === '') break;

@@ -19,20 +19,38 @@ export function starterCodec(): TextCodec {
   return new TextCodec(starterJson());
 }
 
+/** How T5's own tokenizer files fold white space: as published, and as later versions of the converter write them. */
+const T5_FORMS = {
+  older: {
+    normalizer: { type: 'Precompiled', precompiled_charsmap: '' },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [{ type: 'WhitespaceSplit' }, { type: 'Metaspace', replacement: '▁', add_prefix_space: true }],
+    },
+  },
+  newer: {
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Precompiled', precompiled_charsmap: '' },
+        { type: 'Strip', strip_left: false, strip_right: true },
+        { type: 'Replace', pattern: { Regex: ' {2,}' }, content: '▁' },
+      ],
+    },
+    pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true },
+  },
+};
+
 /**
  * The starter's vocabulary as a web corpus without code would have left it: no piece with any of `lacking`. The slots stay,
- * under spellings that no text has, so that the ids do not move. White space is split as T5's own files do it.
+ * under spellings that no text has, so that the ids do not move. White space is folded as in T5's own files.
  */
-export function webJson(lacking = '{}<\\^~`'): object {
+export function webJson(lacking = '{}<\\^~`', form: keyof typeof T5_FORMS = 'older'): object {
   const json = starterJson();
   const vocab = json.model.vocab.map(([piece, score], id) =>
     id > 2 && [...lacking].some((char) => piece.includes(char)) ? [`\ue000${id}\ue001`, -100] : [piece, score],
   );
-  const preTokenizer = {
-    type: 'Sequence',
-    pretokenizers: [{ type: 'WhitespaceSplit' }, { type: 'Metaspace', replacement: '▁', add_prefix_space: true }],
-  };
-  return { ...json, normalizer: { type: 'NFKC' }, pre_tokenizer: preTokenizer, model: { ...json.model, vocab } };
+  return { ...json, ...T5_FORMS[form], model: { ...json.model, vocab } };
 }
 
 /** A byte-level tokenizer as code models have it: nothing is unknown, white space is kept. */
