@@ -23,6 +23,9 @@
 //
 // Before compute capability 9.0 there is no bulk copy: there the producer warp's 32 lanes use cp.async instead.
 #include "decoder.cuh"
+#ifdef FLAN_TRAP
+#include <cstdio>
+#endif
 
 namespace {
 
@@ -36,7 +39,24 @@ __device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
   asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state,[%0];}" ::"r"(shared_address(bar)) : "memory");
 }
 
+// Built with FLAN_TRAP, a wait that would never end says where it is and stops the kernel.
+#ifdef FLAN_TRAP
+__device__ __noinline__ void trapped(const char* what, unsigned a, unsigned b) {
+  printf("block %d thread %d waits for %s %u %u\n", blockIdx.x, threadIdx.x, what, a, b);
+  for (int i = 0; i < 200; i++) __nanosleep(1000000);
+  __trap();
+}
+#endif
+
 __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
+#ifdef FLAN_TRAP
+  unsigned done = 0;
+  for (int i = 0; !done; i++) {
+    asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p,[%1],%2; selp.u32 %0,1,0,p;}" : "=r"(done) : "r"(shared_address(bar)), "r"(parity) : "memory");
+    if (i > 20000000) trapped("a barrier", shared_address(bar), parity);
+  }
+  return;
+#endif
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
   asm volatile(
       "{.reg .pred p;\nWAIT: mbarrier.try_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
@@ -63,10 +83,28 @@ __device__ __forceinline__ unsigned count_in_and_read(unsigned* counter) {
 }
 
 __device__ __forceinline__ void wait_for(const unsigned* counter, unsigned arrivals) {
+#ifdef FLAN_NO_WAIT  // measuring only: blocks run on without one another
+  return;
+#endif
   unsigned seen;
+#ifdef FLAN_TRAP
+  for (int i = 0;; i++) {
+    asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
+    if (seen >= arrivals) return;
+    if (i > 5000000) trapped("other blocks", seen, arrivals);
+  }
+#endif
   do asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
   while (seen < arrivals);
 }
+
+#ifdef FLAN_TIMELINE
+__device__ long long timeline[2][32];  // of block 0 in layer FLAN_TIMELINE: clocks of the epilogue and of consumer warp 0
+#define STAMP(who, i) \
+  if (blockIdx.x == 0 && layer == FLAN_TIMELINE && (threadIdx.x & 31) == 0) timeline[who][i] = clock64()
+#else
+#define STAMP(who, i)
+#endif
 
 template <typename T>
 __device__ __forceinline__ T* at(uint64_t address) {
@@ -76,6 +114,8 @@ __device__ __forceinline__ T* at(uint64_t address) {
 // ---------------------------------------------------------------------------------------------- shared memory
 
 // Columns that a variant of the kernel is compiled for: 1, or up to 8. Only how partial results are kept differs.
+constexpr int BARRIER_BYTES = 512;
+
 template <int NC>
 struct Shape {
   static constexpr int SUM_FLOATS = CONSUMER_WARPS * TILE_ROWS * NC;  // partial sums of one unit
@@ -84,30 +124,29 @@ struct Shape {
   static constexpr int WORK_BYTES = NC == 1 ? 4608 : 17408;           // partial sums, or what attention needs
   static constexpr int STAGING_BYTES = NC == 1 ? CONSUMER_WARPS * CHUNK_K * 2 : 0;
   static constexpr int TOTAL_BYTES = TILES_IN_PARTS * TILE_ROWS * NC * 4;
-  static constexpr int FIXED_BYTES = WORK_BYTES + STAGING_BYTES + TOTAL_BYTES + 512;  // all but the ring
+  static constexpr int FIXED_BYTES = BARRIER_BYTES + WORK_BYTES + STAGING_BYTES + TOTAL_BYTES;  // all but the ring
 };
 
 template <int NC>
 struct Shared {
-  uint8_t* ring;
-  uint8_t* work;
-  half* staging;
-  float* totals;
-  uint64_t *full, *empty, *sumsFull, *sumsEmpty, *ready;
-  unsigned* word;
+  uint8_t* base;
+  __device__ explicit Shared(uint8_t* memory) : base(memory) {}
 
-  __device__ Shared(uint8_t* base, int stages) {
-    ring = base;
-    work = ring + (size_t)stages * STAGE_BYTES;
-    staging = reinterpret_cast<half*>(work + Shape<NC>::WORK_BYTES);
-    totals = reinterpret_cast<float*>(work + Shape<NC>::WORK_BYTES + Shape<NC>::STAGING_BYTES);
-    full = reinterpret_cast<uint64_t*>(reinterpret_cast<uint8_t*>(totals) + Shape<NC>::TOTAL_BYTES);
-    empty = full + 16;
-    sumsFull = empty + 16;
-    sumsEmpty = sumsFull + 4;
-    ready = sumsEmpty + 4;
-    word = reinterpret_cast<unsigned*>(ready + 1);
+  // barriers: of the ring's slots, of waiting partial sums, and for the consumers to go on
+  __device__ __forceinline__ uint64_t* full(int slot) const { return reinterpret_cast<uint64_t*>(base) + slot; }
+  __device__ __forceinline__ uint64_t* empty(int slot) const { return reinterpret_cast<uint64_t*>(base) + 16 + slot; }
+  __device__ __forceinline__ uint64_t* sums_full(int buffer) const { return reinterpret_cast<uint64_t*>(base) + 32 + buffer; }
+  __device__ __forceinline__ uint64_t* sums_empty(int buffer) const { return reinterpret_cast<uint64_t*>(base) + 36 + buffer; }
+  __device__ __forceinline__ uint64_t* ready() const { return reinterpret_cast<uint64_t*>(base) + 40; }
+  __device__ __forceinline__ uint64_t* taken() const { return reinterpret_cast<uint64_t*>(base) + 41; }
+  __device__ __forceinline__ unsigned* word() const { return reinterpret_cast<unsigned*>(base) + 84; }
+
+  __device__ __forceinline__ uint8_t* work() const { return base + BARRIER_BYTES; }
+  __device__ __forceinline__ half* staging() const { return reinterpret_cast<half*>(work() + Shape<NC>::WORK_BYTES); }
+  __device__ __forceinline__ float* totals() const {
+    return reinterpret_cast<float*>(work() + Shape<NC>::WORK_BYTES + Shape<NC>::STAGING_BYTES);
   }
+  __device__ __forceinline__ uint8_t* stage(int slot) const { return base + Shape<NC>::FIXED_BYTES + slot * STAGE_BYTES; }
 };
 
 // ------------------------------------------------------------------------------------------------ program order
@@ -125,15 +164,13 @@ __device__ __forceinline__ int groups_of(const Matrix& m) { return (m.tiles + m.
 // tiles whose parts are being added up.
 template <int PLACES, typename Visit>
 __device__ __forceinline__ void for_units(const Matrix& m, int mine, Visit&& visit) {
-  const int groups = groups_of(m), blocks = gridDim.x;
-  if (m.parts == 1) {
-    for (int g = mine; g < groups; g += blocks) visit(g, 0, 0);
-    return;
-  }
-  for (int base = mine; base < groups; base += blocks * PLACES)
+  const int groups = groups_of(m), blocks = gridDim.x, places = m.parts == 1 ? 1 : PLACES;
+#pragma unroll 1
+  for (int base = mine; base < groups; base += blocks * places)
+#pragma unroll 1
     for (int part = 0; part < m.parts; part++)
 #pragma unroll 1
-      for (int place = 0; place < PLACES && base + place * blocks < groups; place++) visit(base + place * blocks, part, place);
+      for (int place = 0; place < places && base + place * blocks < groups; place++) visit(base + place * blocks, part, place);
 }
 
 __device__ __forceinline__ int chunks_in_part(const Matrix& m, int part) { return min(m.unit, m.chunks - part * m.unit); }
@@ -158,21 +195,23 @@ struct Ring {
 template <int NC>
 struct Producer {
   const StepParams& p;
-  Shared<NC>& s;
+  const Shared<NC> s;
   Ring ring;
   uint64_t policy;
 
-  __device__ Producer(const StepParams& params, Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {
+  __device__ Producer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
     asm volatile("createpolicy.fractional.L2::evict_first.b64 %0,1.0;" : "=l"(policy));
 #endif
   }
 
   __device__ __forceinline__ void stage(const uint8_t* from, int bytes) {
-    barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
-    const uint32_t full = shared_address(&s.full[ring.slot]);
-    const uint32_t to = shared_address(s.ring + (size_t)ring.slot * STAGE_BYTES);
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+    barrier_wait(s.empty(ring.slot), ring.phase ^ 1);
+    const uint32_t full = shared_address(s.full(ring.slot));
+    const uint32_t to = shared_address(s.stage(ring.slot));
+#ifdef FLAN_NO_COPY  // measuring only: the consumers alone, on garbage
+    barrier_arrive(s.full(ring.slot));
+#elif __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
     asm volatile("{.reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state,[%0],%1;}" ::"r"(full), "r"(bytes) : "memory");
     asm volatile(
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0],[%1],%2,[%3],%4;" ::"r"(to),
@@ -250,7 +289,7 @@ __device__ __forceinline__ float inverse_rms(const StepParams& p, int column) {
 template <int NC>
 struct Consumer {
   const StepParams& p;
-  Shared<NC>& s;
+  const Shared<NC> s;
   Ring ring;
   uint32_t readyPhase = 0;
   int unit = 0;  // units multiplied so far
@@ -261,11 +300,12 @@ struct Consumer {
   // What the fragments were scaled by, of both 128-blocks and of columns 2t and 2t + 1.
   float scale[2][2] = {{1, 1}, {1, 1}};
 
-  __device__ Consumer(const StepParams& params, Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {}
+  __device__ Consumer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {}
 
   __device__ __forceinline__ void wait_ready() {
-    barrier_wait(s.ready, readyPhase);
+    barrier_wait(s.ready(), readyPhase);
     readyPhase ^= 1;
+    if (lane == 0) barrier_arrive(s.taken());
   }
 
   // The norm's weights, which may be read before the residual stream is ready.
@@ -296,7 +336,7 @@ struct Consumer {
       uint4 h;
       h.x = norm2(u.x, u.y, inverse, b[0]), h.y = norm2(u.z, u.w, inverse, b[1]);
       h.z = norm2(v.x, v.y, inverse, b[2]), h.w = norm2(v.z, v.w, inverse, b[3]);
-      half* mine = s.staging + warp * CHUNK_K;
+      half* mine = s.staging() + warp * CHUNK_K;
       __syncwarp();
       reinterpret_cast<uint4*>(mine)[lane] = h;
       __syncwarp();
@@ -393,8 +433,8 @@ struct Consumer {
       const uint32_t both = block ? scales.y : scales.x;
       const float2 w = __half22float2(*reinterpret_cast<const half2*>(&both));  // rows g and g + 8
       const float x0 = SCALES ? scale[block][0] : 1.f, x1 = SCALES ? scale[block][1] : 1.f;
-      sum[0] += c[0] * (w.x * x0), sum[1] += c[1] * (w.x * x1);
-      sum[2] += c[2] * (w.y * x0), sum[3] += c[3] * (w.y * x1);
+      sum[0] = fmaf(c[0], w.x * x0, sum[0]), sum[1] = fmaf(c[1], w.x * x1, sum[1]);
+      sum[2] = fmaf(c[2], w.y * x0, sum[2]), sum[3] = fmaf(c[3], w.y * x1, sum[3]);
     }
   }
 
@@ -421,15 +461,15 @@ struct Consumer {
       float sum[4] = {0, 0, 0, 0};
       if (warp < stages * STAGE_CHUNKS) {
         const int slot = ring.slot_at(warp / STAGE_CHUNKS);
-        barrier_wait(&s.full[slot], ring.phase_at(warp / STAGE_CHUNKS));
-        if (active) multiply<IN == SCALED>(s.ring + (size_t)slot * STAGE_BYTES + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
+        barrier_wait(s.full(slot), ring.phase_at(warp / STAGE_CHUNKS));
+        if (active) multiply<IN == SCALED>(s.stage(slot) + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
         __syncwarp();
-        if (lane == 0) barrier_arrive(&s.empty[slot]);
+        if (lane == 0) barrier_arrive(s.empty(slot));
       }
       ring.advance(stages);
       const int buffer = unit % Shape<NC>::SUMS;
-      barrier_wait(&s.sumsEmpty[buffer], ((unit / Shape<NC>::SUMS) & 1) ^ 1);
-      float* out = reinterpret_cast<float*>(s.work) + buffer * Shape<NC>::SUM_FLOATS + warp * TILE_ROWS * NC;
+      barrier_wait(s.sums_empty(buffer), ((unit / Shape<NC>::SUMS) & 1) ^ 1);
+      float* out = reinterpret_cast<float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS + warp * TILE_ROWS * NC;
       if (NC == 1) {
         if (t == 0) out[g] = sum[0], out[g + 8] = sum[2];
       } else {
@@ -437,7 +477,7 @@ struct Consumer {
         *reinterpret_cast<float2*>(out + (g + 8) * NC + 2 * t) = make_float2(sum[2], sum[3]);
       }
       __syncwarp();
-      if (lane == 0) barrier_arrive(&s.sumsFull[buffer]);
+      if (lane == 0) barrier_arrive(s.sums_full(buffer));
       unit++;
     });
     if (IN == SCALED) scale[0][0] = scale[0][1] = scale[1][0] = scale[1][1] = 1;
@@ -454,7 +494,7 @@ struct Consumer {
     const half* keys = reinterpret_cast<const half*>(at<const uint8_t>(p.keys) + layer * p.cacheStride);
     const half* values = reinterpret_cast<const half*>(at<const uint8_t>(p.values) + layer * p.cacheStride);
     const int innerPad = p.o.chunks * CHUNK_K;
-    float* scores = reinterpret_cast<float*>(s.work);
+    float* scores = reinterpret_cast<float*>(s.work());
     float* joined = scores + SPLIT_KEYS;
     unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 2) * COUNTER_WORDS;
     unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * p.heads;
@@ -512,7 +552,7 @@ struct Consumer {
         if (i >= perSet) break;
         const float weight = __expf(scores[set * perSet + i] - top);
         const float2 value = __half22float2(v[i]);
-        sum.x += weight * value.x, sum.y += weight * value.y;
+        sum.x = fmaf(weight, value.x, sum.x), sum.y = fmaf(weight, value.y, sum.y);
       }
       *reinterpret_cast<float2*>(joined + set * width + pair * 2) = sum;
       consumers_sync();
@@ -534,9 +574,9 @@ struct Consumer {
         __stcg(piece + split * stride + width + 1, total);
       }
       consumers_sync();
-      if (threadIdx.x == 0) *s.word = count_in_and_read(joins + column * p.heads + head);
+      if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * p.heads + head);
       consumers_sync();
-      const bool last = *s.word == (unsigned)splits - 1;
+      const bool last = *s.word() == (unsigned)splits - 1;
       if (last) {
         if ((int)threadIdx.x < width) {
           float m = -INFINITY, l = 0, sumOut = 0;
@@ -579,8 +619,8 @@ struct Consumer {
       Ring mine = ring;
       mine.advance(warp / 4);
       for (int j = warp / 4; j < count; j += 4) {
-        barrier_wait(&s.full[mine.slot], mine.phase);
-        const uint8_t* stage = s.ring + (size_t)mine.slot * STAGE_BYTES + keyTile * (width / 16) * 512 + lane * 16;
+        barrier_wait(s.full(mine.slot), mine.phase);
+        const uint8_t* stage = s.stage(mine.slot) + keyTile * (width / 16) * 512 + lane * 16;
         float c[4] = {0, 0, 0, 0}, c2[4] = {0, 0, 0, 0};
 #pragma unroll
         for (int i = 0; i < 16; i += 2) {
@@ -618,7 +658,7 @@ struct Consumer {
           mma16816(out[tile], a.x, a.y, a.z, a.w, weights[0], weights[1]);
         }
         __syncwarp();
-        if (lane == 0) barrier_arrive(&s.empty[mine.slot]);
+        if (lane == 0) barrier_arrive(s.empty(mine.slot));
         mine.advance(4);
       }
       ring.advance(count);
@@ -631,7 +671,7 @@ struct Consumer {
       for (int stride = 8; stride >= sharing; stride /= 2) {
         // NC = 1 keeps column 0 only: lanes with t = 0
         constexpr int FLOATS = NC == 1 ? 72 : 528;
-        float* slotOf = reinterpret_cast<float*>(s.work) + (warp % stride) * FLOATS;
+        float* slotOf = reinterpret_cast<float*>(s.work()) + (warp % stride) * FLOATS;
         if (warp >= stride && warp < 2 * stride) {
           if (NC == 1) {
             if (t == 0) {
@@ -706,9 +746,9 @@ struct Consumer {
         if (threadIdx.x == 0) count_in(done);
         continue;
       }
-      if (threadIdx.x == 0) *s.word = count_in_and_read(joins + head);
+      if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + head);
       consumers_sync();
-      if (*s.word == (unsigned)p.crossParts - 1) {
+      if (*s.word() == (unsigned)p.crossParts - 1) {
         for (int i = threadIdx.x; i < p.columns * width; i += CONSUMERS) {
           const int column = i / width, dim = i % width;
           const float* piece = pieces + column * (width + 2);
@@ -732,14 +772,23 @@ struct Consumer {
     const size_t dp = (size_t)p.wi.chunks * CHUNK_K;
     for (int layer = 0; layer < p.layers; layer++) {
       const half* norms = at<const half>(p.norms) + layer * 3 * dp;
+      if (warp == 0) { STAMP(1, 30); }
       product<NORMED>(p.qkv, layer, QKV, norms);
+      if (warp == 0) { STAMP(1, 0); }
       self_attention(layer);
+      if (warp == 0) { STAMP(1, 1); }
       product<HALVES>(p.o, layer, O, at<const half>(p.attended));
+      if (warp == 0) { STAMP(1, 2); }
       product<NORMED>(p.xq, layer, XQ, norms + dp);
+      if (warp == 0) { STAMP(1, 3); }
       cross_attention(layer);
+      if (warp == 0) { STAMP(1, 4); }
       product<HALVES>(p.xo, layer, XO, at<const half>(p.attended));
+      if (warp == 0) { STAMP(1, 5); }
       product<NORMED>(p.wi, layer, WI, norms + 2 * dp);
+      if (warp == 0) { STAMP(1, 6); }
       product<SCALED>(p.wo, layer, WO, nullptr);
+      if (warp == 0) { STAMP(1, 7); }
     }
     product<NORMED>(p.head, p.layers, HEAD, at<const half>(p.finalNorm));
   }
@@ -783,7 +832,7 @@ struct Best {
 template <int NC>
 struct Epilogue {
   const StepParams& p;
-  Shared<NC>& s;
+  const Shared<NC> s;
   int unit = 0;
   const int lane = threadIdx.x & 31;
   // The values of a tile that a lane holds: NC = 1: row = lane (upper half idle); else columns 4 (lane & 1) .. of row lane / 2.
@@ -791,7 +840,7 @@ struct Epilogue {
   const int row = NC == 1 ? lane & 15 : lane >> 1, firstColumn = NC == 1 ? 0 : (lane & 1) * 4;
   const bool holds = NC > 1 || lane < 16;
 
-  __device__ Epilogue(const StepParams& params, Shared<NC>& shared) : p(params), s(shared) {}
+  __device__ Epilogue(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared) {}
 
   __device__ __forceinline__ unsigned* point(int layer, int which) {
     return at<unsigned>(p.counters) + (layer * POINTS + which) * COUNTER_WORDS;
@@ -802,12 +851,16 @@ struct Epilogue {
     if (lane == 0) count_in(counter);
   }
 
-  // Waits for the grid, then lets this block's consumers go on.
+  // Waits for the grid, then lets this block's consumers go on. All of them must have gone on from the last time before:
+  // a barrier that is two phases ahead looks like one that has not moved.
+  uint32_t takenPhase = 1;
   __device__ __forceinline__ void open(const unsigned* counter, unsigned arrivals) {
     if (lane == 0) {
       wait_for(counter, arrivals);
-      barrier_arrive(s.ready);
+      barrier_wait(s.taken(), takenPhase);
+      barrier_arrive(s.ready());
     }
+    takenPhase ^= 1;
     __syncwarp();
   }
 
@@ -833,8 +886,8 @@ struct Epilogue {
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
       const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
       prepare(group * m.group);
-      barrier_wait(&s.sumsFull[buffer], (unit / Shape<NC>::SUMS) & 1);
-      const float* sums = reinterpret_cast<const float*>(s.work) + buffer * Shape<NC>::SUM_FLOATS;
+      barrier_wait(s.sums_full(buffer), (unit / Shape<NC>::SUMS) & 1);
+      const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
       for (int tile = 0; tile < tiles; tile++) {
         float v[VALUES] = {};
         const float* from = sums + tile * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
@@ -854,10 +907,10 @@ struct Epilogue {
         }
         if (tile == tiles - 1) {
           __syncwarp();
-          if (lane == 0) barrier_arrive(&s.sumsEmpty[buffer]);
+          if (lane == 0) barrier_arrive(s.sums_empty(buffer));
         }
         if (m.parts > 1) {
-          float* total = s.totals + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+          float* total = s.totals() + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             if (part > 0) v[i] += total[i];
@@ -1039,25 +1092,45 @@ struct Epilogue {
     embed();
     arrive(point(0, 0));
     for (int layer = 0; layer < p.layers; layer++) {
+      STAMP(0, 30);
       if (has(p.qkv, layer, QKV)) open(point(layer, 0), blocks);
+      STAMP(0, 0);
       queries_keys_values(layer);
+      STAMP(0, 1);
       arrive(point(layer, 1));
+      STAMP(0, 2);
       if (self) open(point(layer, 1), blocks);
+      STAMP(0, 3);
       if (has(p.o, layer, O)) open(point(layer, 2), p.columns * p.heads);
+      STAMP(0, 4);
       add_product(p.o, layer, O);
+      STAMP(0, 5);
       arrive(point(layer, 3));
+      STAMP(0, 6);
       if (has(p.xq, layer, XQ)) open(point(layer, 3), blocks);
+      STAMP(0, 7);
       cross_queries(layer);
+      STAMP(0, 8);
       arrive(point(layer, 4));
+      STAMP(0, 9);
       if (cross) open(point(layer, 4), blocks);
+      STAMP(0, 10);
       if (has(p.xo, layer, XO)) open(point(layer, 5), p.heads);
+      STAMP(0, 11);
       add_product(p.xo, layer, XO);
+      STAMP(0, 12);
       arrive(point(layer, 6));
+      STAMP(0, 13);
       if (has(p.wi, layer, WI)) open(point(layer, 6), blocks);
+      STAMP(0, 14);
       feed_forward(layer);
+      STAMP(0, 15);
       arrive(point(layer, 7));
+      STAMP(0, 16);
       if (has(p.wo, layer, WO)) open(point(layer, 7), blocks);
+      STAMP(0, 17);
       add_product(p.wo, layer, WO);
+      STAMP(0, 18);
       arrive(point(layer + 1, 0));
     }
     if (has(p.head, p.layers, HEAD)) open(point(p.layers, 0), blocks);
@@ -1070,21 +1143,22 @@ struct Epilogue {
 template <int NC>
 __device__ __forceinline__ void step(const StepParams& p) {
   extern __shared__ __align__(128) uint8_t memory[];
-  Shared<NC> s(memory, p.stages);
+  Shared<NC> s(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; i++) {
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-      barrier_init(&s.full[i], 1);
+      barrier_init(s.full(i), 1);
 #else
-      barrier_init(&s.full[i], 32);
+      barrier_init(s.full(i), 32);
 #endif
-      barrier_init(&s.empty[i], STAGE_CHUNKS);
+      barrier_init(s.empty(i), STAGE_CHUNKS);
     }
     for (int i = 0; i < Shape<NC>::SUMS; i++) {
-      barrier_init(&s.sumsFull[i], CONSUMER_WARPS);
-      barrier_init(&s.sumsEmpty[i], 1);
+      barrier_init(s.sums_full(i), CONSUMER_WARPS);
+      barrier_init(s.sums_empty(i), 1);
     }
-    barrier_init(s.ready, 1);
+    barrier_init(s.ready(), 1);
+    barrier_init(s.taken(), CONSUMER_WARPS);
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif

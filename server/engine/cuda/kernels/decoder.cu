@@ -1,0 +1,4 @@
+// All kernels of the decoder in one image.
+#include "decoder_pack.cu"
+#include "decoder_relay.cu"
+#include "decoder_step.cu"
