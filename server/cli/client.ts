@@ -4,7 +4,7 @@ import { type CancellationToken, createMessageConnection, type MessageConnection
 import { type Connection, type ConnectOptions, connect, connectIfRunning } from '../connect';
 import { FlanError } from '../errors';
 import type { Progress } from '../protocol';
-import { fromResponseError } from '../rpc/errors';
+import { fromResponseError, isConnectionError } from '../rpc/errors';
 
 /** The connection broke before the answer came: the process was killed, or native code in it failed. */
 export class ServerGoneError extends FlanError {
@@ -99,6 +99,7 @@ export class ServerClient {
       const answer: Promise<R> = this.#rpc.sendRequest(method, ...args);
       return await Promise.race([answer, this.#gone]);
     } catch (error) {
+      if (isConnectionError(error)) throw new ServerGoneError(this.#connection.log);
       throw fromResponseError(error);
     }
   }

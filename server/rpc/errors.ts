@@ -6,6 +6,14 @@ import { CancelledError, FlanError, UsageError } from '../errors';
 const REQUEST_CANCELLED = -32800;
 const REQUEST_FAILED = -32803;
 
+/** The JSON-RPC library reports these itself, in the form of an error response. */
+const CONNECTION_CODES: readonly number[] = [
+  ErrorCodes.MessageWriteError,
+  ErrorCodes.MessageReadError,
+  ErrorCodes.PendingResponseRejected,
+  ErrorCodes.ConnectionInactive,
+];
+
 export interface ErrorData {
   readonly code: string;
 }
@@ -51,6 +59,12 @@ function numberOf(error: unknown): number {
 export function fromCode(code: string, message: string): FlanError {
   if (code === 'cancelled') return new CancelledError();
   return code === 'usage' ? new UsageError(message) : new FlanError(code, message);
+}
+
+/** True for what a broken connection gives instead of an answer; the server has said nothing then. */
+export function isConnectionError(error: unknown): boolean {
+  if (error instanceof FlanError) return false;
+  return !(error instanceof ResponseError) || CONNECTION_CODES.includes(error.code);
 }
 
 /** What a client throws for an error response (or for a connection that broke). */

@@ -144,9 +144,11 @@ export class Session {
       this.#socket.destroy();
       return;
     }
-    this.#connection.sendNotification(method, params).catch(() => {
-      // The socket closed meanwhile; its own handler tells.
-    });
+    try {
+      this.#connection.sendNotification(method, params).catch(() => {});
+    } catch {
+      // Closed between the check above and here, or its reading side is: the socket's own handler tells.
+    }
   }
 
   #close(): void {

@@ -56,6 +56,8 @@ export class ModelService {
   #current: Request | undefined;
   #loaded: { readonly key: string; readonly info: Loaded } | undefined;
   #loading: { readonly key: string; readonly stop: SharedStop; last: Progress | undefined } | undefined;
+  /** Resolves when every request so far is in line or refused. */
+  #admitted: Promise<void> = Promise.resolve();
   #disposed = false;
   onStatus: () => void = () => {};
 
@@ -112,7 +114,7 @@ export class ModelService {
     progress: (p: Progress) => void,
     token: CancelToken,
   ): Promise<Jobs[N]['result']> {
-    const choice = await this.#resolve(params);
+    const choice = await this.#inOrder(this.#resolve(params));
     if (this.#disposed || token.isCancellationRequested) throw new CancelledError();
     return new Promise((resolve, reject) => {
       let listener: { dispose(): void } | undefined;
@@ -142,6 +144,15 @@ export class ModelService {
       this.#queue.push(client, request);
       this.#pump();
     });
+  }
+
+  /** Looking into folders takes one request longer than another; their order stays that in which they came. */
+  async #inOrder<T>(choosing: Promise<T>): Promise<T> {
+    const before = this.#admitted;
+    const settled = choosing.catch(() => {});
+    this.#admitted = before.then(() => settled).then(() => {});
+    await before;
+    return choosing;
   }
 
   #cancel(request: Request): void {

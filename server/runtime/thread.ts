@@ -4,6 +4,7 @@
  *
  * A fault of native code is no exception: it ends the whole server process, and the clients start a new one.
  */
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { FlanError } from '../errors';
 import type { Progress } from '../protocol';
@@ -12,6 +13,8 @@ import type { FromWorker, JobName, Jobs, ToWorker, WorkerSetup } from './message
 import { SharedStop } from './stop';
 
 const MAX_FAULTS = 3;
+/** A tokenizer is a hundred thousand small objects that stay: with room for them, a third of its loading time is saved. */
+const YOUNG_MB = 64;
 
 export class ModelThreadError extends FlanError {
   constructor(reason: string) {
@@ -87,7 +90,13 @@ export class ModelThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#file, { workerData: this.#setup, name: 'model' });
+    // Read by V8 when the thread's heap is made; this thread's own keeps its size.
+    setFlagsFromString(`--min-semi-space-size=${YOUNG_MB}`);
+    const worker = new Worker(this.#file, {
+      workerData: this.#setup,
+      name: 'model',
+      resourceLimits: { maxYoungGenerationSizeMb: 3 * YOUNG_MB },
+    });
     let reason = '';
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (error) => {

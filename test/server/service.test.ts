@@ -170,6 +170,27 @@ describe('ModelService', () => {
     expect(thread.jobs).toHaveLength(2);
   });
 
+  it('keeps the order of requests whose models take different time to be found', async () => {
+    const thread = new ScriptedThread();
+    const waits = [30, 0, 10, 0];
+    const service = new ModelService(thread, async () => {
+      await new Promise((resolve) => setTimeout(resolve, waits.shift()));
+      return { folders: [{ name: 'm', dir: '/m', demo: false }], engine: 'auto', weights: 'int8' };
+    });
+    for (const text of ['a', 'b', 'c', 'd']) {
+      service.run(1, params(text), () => {}, new Token()).catch(() => {});
+    }
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    const served: (string | undefined)[] = [];
+    thread.last().done();
+    for (let i = 0; i < 4; i++) {
+      await tick();
+      served.push(thread.last().params.text);
+      thread.last().done();
+    }
+    expect(served).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   it('loads anew when another model is asked for, and after the thread ended or freed it', async () => {
     const { thread, service, run } = setUp();
     const models: (string | undefined)[] = [];
