@@ -109,7 +109,8 @@ export class Substituter {
     }
     const source = replaceAll(text, special);
 
-    const counts = countCharacters(source);
+    // New lines at the very end are no loss: there is nothing after them.
+    const counts = countCharacters(source.trimEnd());
     const report = (char: string, as: string | null) => substitutions.push({ char, as, count: counts.get(char) ?? 0 });
     const lost = new Set<string>();
     for (const char of counts.keys()) {

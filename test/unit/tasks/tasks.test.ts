@@ -73,7 +73,7 @@ describe('explain', () => {
       demo: true,
       unanswerable: false,
       read: { complete: true, fromLine: 40, toLine: 42, lastLine: 42, window: 2048 },
-      substitutions: [{ char: '\n', as: ' ', count: 3 }],
+      substitutions: [{ char: '\n', as: ' ', count: 2 }],
     });
     expect(result).not.toHaveProperty('repeated');
     expect(result.timings.loadMs).toBe(12);
