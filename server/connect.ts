@@ -148,8 +148,7 @@ function launch(paths: Paths, options: ConnectOptions): Launched {
       stdio: ['ignore', log, log],
       windowsHide: true,
       cwd: paths.home,
-      // Electron's program behaves as Node with this; Node ignores it.
-      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
+      env: serverEnvironment(),
     });
   } finally {
     closeSync(log);
@@ -167,6 +166,14 @@ function launch(paths: Paths, options: ConnectOptions): Launched {
     },
     leftForAnother: () => child.exitCode === 0,
   };
+}
+
+/** The environment of this process, without what is meant for this process alone. */
+function serverEnvironment(): NodeJS.ProcessEnv {
+  // A debugger that attaches by NODE_OPTIONS would hold the server up, or make it fail where its files are not.
+  const { NODE_OPTIONS: _options, VSCODE_INSPECTOR_OPTIONS: _inspector, ...env } = process.env;
+  // Electron's program behaves as Node with this; Node ignores it.
+  return { ...env, ELECTRON_RUN_AS_NODE: '1' };
 }
 
 function rotate(log: string): void {

@@ -18,6 +18,8 @@ import { installedModels, modelFolders } from './runtime/models';
 import { ModelService } from './runtime/service';
 import { ModelThread } from './runtime/thread';
 
+/** The log file is put aside only when a server starts, and this one may run for months. */
+const MAX_LOGGED = 4 * 1024 * 1024;
 /** A step of a large model on a slow device takes seconds; the device is freed by the system if this is not enough. */
 const FREE_TIMEOUT_MS = 10_000;
 
@@ -84,8 +86,11 @@ function options(): { readonly home: string; readonly lingerSeconds: number } {
   return { home: values.home ?? flanHome(), lingerSeconds: seconds };
 }
 
+let logged = 0;
 function log(line: string): void {
-  console.error(`${new Date().toISOString()} ${process.pid} ${line}`);
+  if (logged > MAX_LOGGED) return;
+  logged += line.length;
+  console.error(`${new Date().toISOString()} ${process.pid} ${logged > MAX_LOGGED ? 'The log is full.' : line}`);
 }
 
 main().catch((error: unknown) => {

@@ -62,10 +62,25 @@ export function flanPaths(home: string = flanHome()): Paths {
   };
 }
 
-/** Creates the folders that a server needs before it can start; `run` is the user's alone. */
+/** The data folder cannot be made or written. */
+export class HomeError extends FlanError {
+  constructor(home: string, error: unknown) {
+    const reason = error instanceof Error ? error.message : String(error);
+    super('home', `The data folder ${home} cannot be used (${reason}). Set FLAN_HOME to a folder that you may write.`);
+  }
+}
+
+/**
+ * Creates the folders that a server needs before it can start; `run` is the user's alone.
+ * @throws HomeError, UnsafeFolderError
+ */
 export function createFolders(paths: Paths): void {
-  mkdirSync(paths.run, { recursive: true, mode: 0o700 });
-  mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(paths.run, { recursive: true, mode: 0o700 });
+    mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new HomeError(paths.home, error);
+  }
   assertPrivate(paths.run);
 }
 

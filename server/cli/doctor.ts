@@ -1,11 +1,13 @@
 /** doctor: what this machine can run and why not; with --model, what a folder holds and how exact its int8 form is. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { FlanError, UsageError } from '../errors';
 import { flanPaths, type Paths } from '../paths';
 import { type DoctorItem, Method, type Status } from '../protocol';
 import { doctorItems } from '../runtime/doctor';
 import { modelFolders } from '../runtime/models';
+import { INT8_FILE } from '../weights/checkpoint';
 import { readConfig } from '../weights/config';
+import { verifyWeightFile } from '../weights/file';
 import { humanBytes } from '../weights/small';
 import { modelInfo, worstErrors } from '../weights/store';
 import { ServerClient } from './client';
@@ -53,6 +55,8 @@ async function inspect(model: string, paths: Paths, command: Command, output: Ou
   const notes: string[] = [];
   const config = await readConfig(dir, notes);
   const info = await modelInfo(dir, folder.demo);
+  // Read whole and compared with its hash: a copy over a network or from a failing disk is found here.
+  if (info.form === 'pre-quantized') await verifyWeightFile(join(dir, INT8_FILE));
   const errors = (await worstErrors(dir, paths.cache)).slice(0, SHOWN_ERRORS);
   if (command.json) {
     const worst = errors.map(([name, relativeRms, maxError]) => ({ name, relativeRms, maxError }));
@@ -63,6 +67,7 @@ async function inspect(model: string, paths: Paths, command: Command, output: Ou
   output.lines([
     `${folder.name}: ${info.form}, ${humanBytes(info.bytes)}, ${(info.parameters / 1e6).toFixed(0)} M parameters`,
     `${config.modelType}, ${encoderLayers} + ${decoderLayers} layers of ${dModel}, ${gated ? 'gated ' : ''}${activation}, ${tied ? 'tied' : 'own'} output layer`,
+    ...(info.form === 'pre-quantized' ? ['The weight file is whole: its SHA-256 is right.'] : []),
     ...notes,
     ...(errors.length === 0
       ? ['No int8 form was made yet: it is made at first use, or by flan convert.']

@@ -14,6 +14,7 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
 } from 'vscode-jsonrpc/node';
+import { UsageError } from '../errors';
 import { Method, PROTOCOL, type Progress, type Status } from '../protocol';
 import { NotInitializedError, toResponseError, WrongProtocolError, WrongTokenError } from './errors';
 import { FrameGuard } from './frames';
@@ -103,7 +104,11 @@ export class Session {
       if (handler === undefined) return new ResponseError(ErrorCodes.MethodNotFound, `Unknown method ${method}.`);
       return await handler(this.id, unwrap(params), either(token, this.#goneToken), this.#progress(params));
     } catch (error) {
-      return toResponseError(error);
+      const response = toResponseError(error);
+      // Never the parameters, which hold the user's text; a usage error quotes them.
+      const reason = error instanceof UsageError ? '' : `: ${response.message}`;
+      this.#deps.log(`client ${this.id} (${this.name}) ${method}: ${response.data?.code}${reason}`);
+      return response;
     }
   }
 

@@ -1,5 +1,5 @@
 /** The command line as other programs and people meet it: exit codes, what is on which stream, and every error's one line. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunResult, ScoreResult } from '../../server/protocol';
@@ -27,6 +27,34 @@ beforeAll(() => {
   mkdirSync(join(home.paths.home, 'folder'));
 });
 afterAll(() => home.cleanup());
+
+/** Copies a small checkpoint with a larger vocabulary, all of it zeros. */
+function enlarge(from: string, to: string, vocabSize: number): void {
+  mkdirSync(to);
+  const config = json<Record<string, unknown>>(readFileSync(join(from, 'config.json'), 'utf8'));
+  writeFileSync(join(to, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabSize }));
+  const bytes = readFileSync(join(from, 'model.safetensors'));
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = json<Record<string, { shape: number[]; data_offsets: number[] }>>(bytes.toString('utf8', 8, start));
+  const pieces: Buffer[] = [];
+  let offset = 0;
+  for (const [name, tensor] of Object.entries(header)) {
+    if (name === '__metadata__') continue;
+    const [begin = 0, end = 0] = tensor.data_offsets;
+    const large = tensor.shape[0] === config['vocab_size'];
+    if (large) tensor.shape[0] = vocabSize;
+    const piece = large
+      ? Buffer.alloc(tensor.shape.reduce((a, b) => a * b) * 2)
+      : bytes.subarray(start + begin, start + end);
+    tensor.data_offsets = [offset, offset + piece.length];
+    offset += piece.length;
+    pieces.push(piece);
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(join(to, 'model.safetensors'), Buffer.concat([length, text, ...pieces]));
+}
 
 const json = <T>(text: string): T => JSON.parse(text) as T;
 
@@ -362,6 +390,55 @@ describe('models and machine', () => {
       (await home.flan(['generate', '--prompt', 'Hello', '--json', '--model', 'starter'])).stdout,
     );
     expect(starter).toMatchObject({ model: 'starter', demo: true, ids: answer.ids });
+  });
+
+  it('converts an original checkpoint, and says what it holds before and after', async () => {
+    const original = join(import.meta.dirname, '..', 'fixtures', 'checkpoints', 'gelu-untied');
+    const before = json<{ form: string }>((await home.flan(['doctor', '--model', original, '--json'])).stdout);
+    expect(before.form).toBe('original');
+    const out = join(home.paths.home, 'converted');
+    const ran = await home.flan(['convert', original, '--out', out]);
+    expect(ran).toMatchObject({ code: 0, stdout: `${out}\n` });
+    expect(ran.stderr).toMatch(/tokenizer\.json is missing/);
+    const after = await home.flan(['doctor', '--model', out]);
+    expect(after.stdout).toMatch(/pre-quantized/);
+    expect(after.stdout).toMatch(/SHA-256 is right/);
+    const refused = await home.flan(['convert', original, '--out', home.paths.home]);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(/^flan: [^\n]+ is left as it is[^\n]+\n$/);
+    expect((await home.flan(['explain', 'add.py', '--model', out])).stderr).toMatch(/tokenizer\.json/);
+  });
+
+  it.skipIf(process.platform === 'win32')('leaves nothing half made when a conversion is interrupted', async () => {
+    // Large enough to be caught in the middle: two matrices of 48 MB each.
+    const big = join(home.paths.home, 'big');
+    const fixture = join(import.meta.dirname, '..', 'fixtures', 'checkpoints', 'gelu-untied');
+    enlarge(fixture, big, 500_000);
+    const out = join(home.paths.home, 'big-int8');
+    const child = home.start(['convert', 'big', '--out', out]);
+    const done = finished(child);
+    expect(await until(() => readdirSync(home.paths.home).some((name) => name.startsWith('big-int8.')))).toBe(true);
+    child.kill('SIGINT');
+    const ran = await done;
+    expect(ran).toMatchObject({ code: 1, stdout: '', stderr: 'flan: Stopped.\n' });
+    expect(readdirSync(home.paths.home).filter((name) => name.startsWith('big-int8'))).toEqual([]);
+  });
+
+  it('is refused a damaged model', async () => {
+    const damaged = join(home.paths.home, 'damaged');
+    await home.flan(['convert', STARTER, '--out', damaged]);
+    const file = join(damaged, 'model.int8.safetensors');
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 1000] = (bytes[bytes.length - 1000] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    for (const args of [
+      ['doctor', '--model', damaged],
+      ['explain', 'add.py', '--model', damaged],
+    ]) {
+      const ran = await home.flan(args);
+      expect(ran).toMatchObject({ code: 1, stdout: '' });
+      expect(ran.stderr).toMatch(/^flan: [^\n]*damaged[^\n]*\n$/);
+    }
   });
 
   it('measures itself', async () => {
