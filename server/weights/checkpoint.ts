@@ -81,7 +81,11 @@ export class Checkpoint implements TensorSource {
         const info = file?.tensors.get(name);
         if (!file || !info) {
           const path = join(dir, shard);
-          throw new TensorError(name, path, `is missing, though ${INDEX_FILE} says it is there. Download both again.`);
+          throw new TensorError(
+            show(name),
+            path,
+            `is missing, though ${INDEX_FILE} says it is there. Download both again.`,
+          );
         }
         located.set(name, { file, info });
       }
@@ -252,7 +256,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   }
   const index = new Map<string, string>();
   for (const [name, shard] of Object.entries(map)) {
-    if (typeof shard !== 'string' || shard === '' || shard !== basename(shard) || /[\\/\0]|^\.\.?$/.test(shard)) {
+    if (typeof shard !== 'string' || shard === '' || shard !== basename(shard) || /[\\/]|\p{Cc}|^\.\.?$/u.test(shard)) {
       throw new SafetensorsError(path, `it sends tensor ${show(name)} to ${show(shard)}, which is no file beside it.`);
     }
     index.set(name, shard);

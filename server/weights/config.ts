@@ -148,7 +148,7 @@ export function checkStoredConfig(json: unknown): T5Config {
     if (typeof c[field] !== 'boolean') throw bad(field, c[field], 'true or false');
   }
   // JSON has no undefined: a field that may be absent comes back as one that is.
-  return { declaredPositions: undefined, ...c } as unknown as T5Config;
+  return { ...c, declaredPositions: c['declaredPositions'] } as unknown as T5Config;
 }
 
 /** The parsed `config.json` of a folder, unchecked. */

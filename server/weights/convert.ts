@@ -1,24 +1,15 @@
-/** Turns a checkpoint into a weight file: tensor by tensor, in little memory, whole or not at all. */
-import { createHash } from 'node:crypto';
-import { chmod, copyFile, mkdir, open, readdir, realpath, rename, rm, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+/** Turns a checkpoint into a weight file, or into a pre-quantized folder: whole or not at all. */
+import { mkdir, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import type { WeightFormat } from '../engine/engine';
-import { Checkpoint, formOf, hasOriginal, INT8_FILE, type TensorSource } from './checkpoint';
-import { modelTypeOf, parseConfig, rawConfig, readRawConfig, type T5Config } from './config';
-import { DequantizedFile } from './dequantized';
-import { DiskSpaceError, NotAModelError, OutputFolderError, TensorError, WeightFileError } from './errors';
+import { formOf, INT8_FILE } from './checkpoint';
+import { DiskSpaceError, OutputFolderError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, verifyWeightFile, type WeightFile } from './file';
-import type { TensorSpec } from './layout';
-import { acquireLock, isRunning } from './lock';
-import { type OutputRule, outputRule } from './output';
-import { columnsOf, planOf, rowsOf, type TensorErrorEntry, type WeightPlan } from './plan';
-import { UnquantizableError } from './quantize';
-import { PlainSink, QuantizedSink } from './sinks';
-import { type CancelSignal, errorCode, humanBytes, show, throwIfCancelled } from './small';
-import { diskErrors, type OpenOutput, WeightWriter } from './writer';
-
-/** Left free on the disk: a full one breaks other programs, too. */
-const DISK_MARGIN_BYTES = 64 * 1024 * 1024;
+import { acquireLock } from './lock';
+import { copyPlain, copyWeights, make, removeLeftovers, syncFolder, temporaryName } from './make';
+import { openModel } from './model';
+import { type CancelSignal, errorCode, show, throwIfCancelled } from './small';
+import { diskErrors, type OpenOutput } from './writer';
 
 export interface Progress {
   readonly message: string;
@@ -31,8 +22,10 @@ export interface ConvertOptions {
   /** The weight file to make. Its folder is made if it is missing. */
   readonly out: string;
   readonly format: WeightFormat;
-  /** A file that is there, whole and of the same model, is taken as it is. */
+  /** A file that is there, whole, of the same model and not older than its files, is taken as it is. */
   readonly reuse?: boolean;
+  /** Where it is remembered which large files were found whole (see `openWeightFile`). */
+  readonly stampDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: CancelSignal;
   /** Seams for tests: how the file is created, and how many bytes are free in a folder. */
@@ -56,182 +49,69 @@ export interface Converted {
  * shape, or not finite; ConfigError, UnsupportedModelError, NotAModelError, SafetensorsError, WeightFileError.
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<Converted> {
-  const { out, format, signal } = options;
-  const model = await openModel(options.source, format, signal);
+  const { source, format, signal } = options;
+  if (format === 'int8' && (await formOf(source)) === 'pre-quantized') {
+    const from = await verifyWeightFile(join(source, INT8_FILE), reading(options));
+    const same = (file: WeightFile) => file.sha256 === from.sha256;
+    const notes = ['The weights were int8 already: they were copied.'];
+    return underLock(options, same, from.changedMs, notes, () => copyWeights(from, options));
+  }
+  const model = await openModel(source, format, signal);
   try {
     model.source.check(model.wanted);
-    await diskErrors(dirname(out), () => mkdir(dirname(out), { recursive: true }));
-    const lock = await acquireLock(`${out}.lock`, signal, (pid) => {
-      options.onProgress?.({ message: `Waiting for process ${pid}, which converts the same model`, fraction: 0 });
-    });
-    try {
-      await removeLeftovers(out);
-      const ready = options.reuse || lock.waited ? await sameFile(out, model.identity, format) : undefined;
-      if (ready) return { file: ready, made: false, notes: model.notes };
-      const file = await make(model, options);
-      return { file, made: true, notes: model.notes };
-    } finally {
-      await lock.release();
-    }
+    const config = JSON.stringify(model.config);
+    const same = (file: WeightFile) =>
+      file.source === model.identity && file.format === format && JSON.stringify(file.config) === config;
+    return await underLock(options, same, model.changedMs, model.notes, () => make(model, options));
   } finally {
     await model.source.close();
   }
 }
 
-/** A model that is open for reading. */
-interface OpenModel {
-  readonly config: T5Config;
-  readonly plan: WeightPlan;
-  readonly source: TensorSource;
-  /** What is read for each tensor of the plan, in its order: the output layer may come from elsewhere. */
-  readonly wanted: readonly TensorSpec[];
-  readonly output: OutputRule | undefined;
-  readonly identity: string;
-  readonly notes: string[];
+function reading({ onProgress, signal, stampDir }: Pick<ConvertOptions, 'onProgress' | 'signal' | 'stampDir'>) {
+  return { ...(onProgress && { onProgress }), ...(signal && { signal }), ...(stampDir !== undefined && { stampDir }) };
 }
 
-async function openModel(dir: string, format: WeightFormat, signal?: CancelSignal): Promise<OpenModel> {
-  const raw = rawConfig(await readRawConfig(dir));
-  const modelType = modelTypeOf(raw);
-  const notes: string[] = [];
-  // The original, where both are there, is the better source of fp32.
-  if ((await formOf(dir)) === 'pre-quantized' && !(format === 'fp32' && (await hasOriginal(dir)))) {
-    if (format === 'int8') throw new NotAModelError(`${dir} is pre-quantized already: use it as it is, or copy it.`);
-    const source = await DequantizedFile.open(join(dir, INT8_FILE), signal);
-    const stored = source.file.config;
-    const config = { ...parseConfig(raw, { lmHead: !stored.tied }), tied: stored.tied };
-    const plan = planOf(config, format);
-    notes.push('Made from int8 weights: fp32 values that are no finer than those.');
-    return { config, plan, source, wanted: plan.specs, output: undefined, identity: source.file.sha256, notes };
-  }
-  const checkpoint = await Checkpoint.open(dir);
+/** Makes a file while no other process makes the same one, or takes the one that is there. */
+async function underLock(
+  options: ConvertOptions,
+  same: (file: WeightFile) => boolean,
+  changedMs: number,
+  notes: readonly string[],
+  produce: () => Promise<WeightFile>,
+): Promise<Converted> {
+  const { out, signal } = options;
+  await diskErrors(dirname(out), () => mkdir(dirname(out), { recursive: true }));
+  const lock = await acquireLock(`${out}.lock`, signal, (pid) => {
+    options.onProgress?.({ message: `Waiting for process ${pid}, which converts the same model`, fraction: 0 });
+  });
   try {
-    const has = { lmHead: await checkpoint.outputIsItsOwn(signal) };
-    const config = parseConfig(raw, has, notes);
-    const output = outputRule(raw, modelType, config.dModel, has);
-    const plan = planOf(config, format);
-    const wanted = plan.specs.map((spec) => (spec.name === 'lm_head.weight' ? { ...spec, name: output.from } : spec));
-    return { config, plan, source: checkpoint, wanted, output, identity: identityOf(checkpoint), notes };
-  } catch (error) {
-    await checkpoint.close();
-    throw error;
+    await removeLeftovers(out);
+    if (lock.waited || (options.reuse && (await changedAt(out)) >= changedMs)) {
+      const ready = await wholeFile(out, options);
+      if (ready && same(ready)) return { file: ready, made: false, notes };
+    }
+    return { file: await produce(), made: true, notes };
+  } finally {
+    await lock.release();
   }
 }
 
-/** What a checkpoint is recognized by: names, sizes and headers of its files. The same on every machine. */
-export function identityOf(checkpoint: Checkpoint): string {
-  const hash = createHash('sha256');
-  for (const file of checkpoint.files) hash.update(`${basename(file.path)} ${file.fileBytes} ${file.headerHash}\n`);
-  return hash.digest('hex');
+/** When a file was last changed; before all times if it is not there. */
+async function changedAt(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => Number.NEGATIVE_INFINITY,
+  );
 }
 
-/** The file that another process has just made, if it is one of the same model. */
-async function sameFile(path: string, identity: string, format: WeightFormat): Promise<WeightFile | undefined> {
+async function wholeFile(path: string, options: ConvertOptions): Promise<WeightFile | undefined> {
   try {
-    const file = await openWeightFile(path);
-    return file.source === identity && file.format === format ? file : undefined;
+    return await openWeightFile(path, reading(options));
   } catch (error) {
     if (error instanceof WeightFileError) return undefined;
     throw error;
   }
-}
-
-async function make(model: OpenModel, options: ConvertOptions): Promise<WeightFile> {
-  const { out } = options;
-  const temporary = `${out}.${process.pid}-${Date.now().toString(36)}.tmp`;
-  let writer: WeightWriter | undefined;
-  try {
-    await checkSpace(model.plan, options);
-    writer = await WeightWriter.create(temporary, model.plan, model.identity, options.openOutput);
-    const errors = await writeTensors(model, writer, options);
-    await writer.finish(errors, options.signal);
-    writer = undefined;
-    throwIfCancelled(options.signal);
-    const file = await inspectWeightFile(temporary);
-    await diskErrors(out, () => rename(temporary, out));
-    await syncFolder(dirname(out));
-    return { ...file, path: out };
-  } catch (error) {
-    await writer?.abandon();
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-async function checkSpace(plan: WeightPlan, { out, freeBytes = freeBytesOf }: ConvertOptions): Promise<void> {
-  const needed = plan.dataBytes + DISK_MARGIN_BYTES;
-  const free = await freeBytes(dirname(out));
-  if (free < needed) {
-    const sizes = `${humanBytes(needed)} are needed in ${dirname(out)}, but only ${humanBytes(free)} are free`;
-    throw new DiskSpaceError(`The converted weights do not fit: ${sizes}. Free some space, or use another disk.`);
-  }
-}
-
-async function freeBytesOf(dir: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dir);
-  return bavail * bsize;
-}
-
-/** Removes what killed conversions to the same file have left. */
-async function removeLeftovers(out: string): Promise<void> {
-  const prefix = `${basename(out)}.`;
-  for (const name of await readdir(dirname(out))) {
-    const pid = name.startsWith(prefix) ? /^(\d+)-[0-9a-z]+\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
-    if (pid !== undefined && !isRunning(Number(pid))) await rm(join(dirname(out), name), { force: true });
-  }
-}
-
-/** After a rename: the folder's entry is on the disk, too. Not every system can do that; the file itself is safe. */
-async function syncFolder(dir: string): Promise<void> {
-  try {
-    const handle = await open(dir, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (!['EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOTSUP'].includes(errorCode(error) ?? '')) throw error;
-  }
-}
-
-async function writeTensors(
-  model: OpenModel,
-  writer: WeightWriter,
-  options: ConvertOptions,
-): Promise<TensorErrorEntry[]> {
-  const { plan, source } = model;
-  const errors: TensorErrorEntry[] = [];
-  const verb = plan.format === 'int8' ? 'Quantizing' : 'Converting';
-  const total = plan.specs.reduce((sum, spec) => sum + rowsOf(spec) * columnsOf(spec), 0);
-  let done = 0;
-  for (const [i, spec] of plan.specs.entries()) {
-    const wanted = model.wanted[i] ?? spec;
-    const factor = spec.name === 'lm_head.weight' ? (model.output?.factor ?? 1) : 1;
-    const sink =
-      plan.format === 'int8' && spec.kind === 'matrix'
-        ? new QuantizedSink(spec, writer, errors)
-        : new PlainSink(spec, writer);
-    for await (const part of source.rows(wanted, options.signal)) {
-      throwIfCancelled(options.signal);
-      if (factor !== 1) for (let j = 0; j < part.values.length; j++) part.values[j] = (part.values[j] ?? 0) * factor;
-      try {
-        await sink.add(part.row, part.rows, part.values);
-      } catch (error) {
-        if (!(error instanceof UnquantizableError)) throw error;
-        const where = `at row ${part.row + error.row}, column ${error.column}`;
-        throw new TensorError(
-          wanted.name,
-          source.fileOf(wanted.name),
-          `${error.message} ${where}. Download the file again.`,
-        );
-      }
-      done += part.values.length;
-      options.onProgress?.({ message: `${verb} ${humanBytes(plan.dataBytes)} of weights`, fraction: done / total });
-    }
-    sink.end();
-  }
-  return errors;
 }
 
 /** What is copied from a checkpoint beside its weights, where it is there. */
@@ -266,14 +146,13 @@ export async function convertFolder(
 ): Promise<{ readonly dir: string; readonly bytes: number; readonly notes: readonly string[] }> {
   const out = resolve(outDir);
   await checkReplaceable(dir, out);
-  const temporary = `${out}.${process.pid}-${Date.now().toString(36)}.tmp`;
+  await diskErrors(dirname(out), () => mkdir(dirname(out), { recursive: true }));
+  await removeLeftovers(out);
+  const temporary = temporaryName(out);
   try {
     await diskErrors(temporary, () => mkdir(temporary, { recursive: true }));
     const weights = join(temporary, INT8_FILE);
-    const quantized = (await formOf(dir)) === 'pre-quantized';
-    const notes = quantized
-      ? await copyWeights(join(dir, INT8_FILE), weights, options)
-      : (await convertCheckpoint({ ...options, source: dir, out: weights, format: 'int8' })).notes;
+    const { notes } = await convertCheckpoint({ ...options, source: dir, out: weights, format: 'int8' });
     const missing: string[] = [];
     for (const name of COMPANIONS) {
       try {
@@ -295,19 +174,6 @@ export async function convertFolder(
       throw new DiskSpaceError(error.message.replaceAll(temporary, out), { cause: error });
     throw error;
   }
-}
-
-/** Copies a file's content, not its permissions: a cache's read-only file must not become one that nobody can remove. */
-async function copyPlain(from: string, to: string): Promise<void> {
-  await copyFile(from, to);
-  await chmod(to, 0o644);
-}
-
-async function copyWeights(from: string, to: string, options: ConvertFolderOptions): Promise<string[]> {
-  await verifyWeightFile(from, options);
-  await diskErrors(to, () => copyPlain(from, to));
-  await verifyWeightFile(to, options);
-  return ['The weights were int8 already: they were copied.'];
 }
 
 /** Only a folder that this program could have made, or an empty one, may be replaced. */

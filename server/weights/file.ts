@@ -20,7 +20,7 @@ import { type CancelSignal, humanBytes, throwIfCancelled } from './small';
 /** Below this size the hash is checked on every opening: a fraction of a second. */
 export const ALWAYS_VERIFIED_BYTES = 256 * 1024 * 1024;
 
-const HASH_PIECE_BYTES = 4 * 1024 * 1024;
+const HASH_PIECE_BYTES = 1024 * 1024;
 
 /** Where a tensor lies in a weight file. */
 export interface TensorPlace {
@@ -38,6 +38,8 @@ export interface WeightFile {
   /** The configuration it was made for. */
   readonly config: T5Config;
   readonly fileBytes: number;
+  /** When it was last changed, in milliseconds. */
+  readonly changedMs: number;
   /** Where the data starts, a multiple of 4096. */
   readonly dataStart: number;
   /** SHA-256 of the data, hexadecimal. */
@@ -189,6 +191,7 @@ function weightFile(
     format: plan.format,
     config: plan.config,
     fileBytes,
+    changedMs: file.mtimeMs,
     dataStart,
     sha256: metadata.sha256,
     source: metadata.source,
@@ -206,10 +209,12 @@ async function verifyData(file: SafetensorsFile, info: WeightFile, options: Open
   const hash = createHash('sha256');
   const total = info.fileBytes - info.dataStart;
   const message = `Checking ${humanBytes(total)} of weights`;
+  const buffer = new Uint8Array(Math.min(HASH_PIECE_BYTES, total));
   for (let done = 0; done < total; ) {
     throwIfCancelled(options.signal);
     // Piece by piece over the whole data, tensors' borders disregarded.
-    const piece = await file.readData(done, Math.min(HASH_PIECE_BYTES, total - done));
+    const piece = buffer.subarray(0, Math.min(buffer.length, total - done));
+    await file.readData(piece, done);
     hash.update(piece);
     done += piece.length;
     options.onProgress?.({ message, fraction: done / total });

@@ -66,6 +66,9 @@ async function create(path: string, text: string): Promise<boolean> {
     const handle = await open(path, 'wx');
     try {
       await handle.writeFile(text);
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
     } finally {
       await handle.close();
     }

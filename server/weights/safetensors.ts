@@ -231,11 +231,9 @@ export class SafetensorsFile {
     await readFully(this.#handle, target, info.offset + from, this.path);
   }
 
-  /** `length` bytes of the data, `from` bytes after its start, whatever tensors they belong to. */
-  async readData(from: number, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length);
-    await readFully(this.#handle, bytes, this.dataStart + from, this.path);
-    return bytes;
+  /** Fills `target` from `from` bytes into the data on, whatever tensors they belong to. */
+  async readData(target: Uint8Array, from: number): Promise<void> {
+    await readFully(this.#handle, target, this.dataStart + from, this.path);
   }
 
   /**

@@ -6,10 +6,11 @@ import type { WeightFormat } from '../engine/engine';
 import type { ModelInfo } from '../protocol';
 import { Checkpoint, formOf, hasOriginal, INT8_FILE } from './checkpoint';
 import { readConfig, type T5Config } from './config';
-import { convertCheckpoint, identityOf, type Progress } from './convert';
+import { convertCheckpoint, type Progress } from './convert';
 import { NotAModelError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, type WeightFile } from './file';
 import { tensorsOf } from './layout';
+import { identityOf } from './model';
 import { FORMAT_VERSION, planOf, type TensorErrorEntry } from './plan';
 import type { CancelSignal } from './small';
 import { diskErrors } from './writer';
@@ -74,7 +75,7 @@ async function cached(out: string, options: ResolveOptions, notes: string[]): Pr
   }
   await diskErrors(options.cacheDir, () => mkdir(options.cacheDir, { recursive: true }));
   const { dir: source, format } = options;
-  const converted = await convertCheckpoint({ ...optional(options), source, out, format, reuse: true });
+  const converted = await convertCheckpoint({ ...reading, source, out, format, reuse: true });
   notes.push(...converted.notes.filter((note) => !notes.includes(note)));
   return await openWeightFile(out, reading);
 }
@@ -145,7 +146,9 @@ export async function listModels(
   onSkip?: (dir: string, error: unknown) => void,
 ): Promise<ModelInfo[]> {
   const names = await readdir(modelsDir).catch(() => []);
-  const dirs = names.sort().map((name) => join(modelsDir, name));
+  // A folder that is still being made has a temporary name.
+  const finished = names.filter((name) => !/\.tmp(\.old)?$/.test(name));
+  const dirs = finished.sort().map((name) => join(modelsDir, name));
   if (starterDir !== undefined) dirs.push(starterDir);
   const models: ModelInfo[] = [];
   for (const dir of dirs) {

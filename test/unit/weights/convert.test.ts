@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
@@ -10,7 +10,7 @@ import { openWeightFile, type WeightFile } from '../../../server/weights/file';
 import { paddedK, tensorsOf } from '../../../server/weights/layout';
 import { dequantizeRows } from '../../../server/weights/quantize';
 import type { OpenOutput } from '../../../server/weights/writer';
-import { floats, rejection, temporaryFolder, valuesOf, writeCheckpoint } from './support';
+import { floats, rejection, SMALL, temporaryFolder, valuesOf, writeCheckpoint } from './support';
 
 const folder = temporaryFolder();
 let count = 0;
@@ -91,6 +91,33 @@ describe('values', () => {
     const [quantized, plain] = [await openWeightFile(int8), await openWeightFile(out)];
     expect(plain.format).toBe('fp32');
     for (const name of plain.names) expect(weightsOf(plain, name)).toEqual(weightsOf(quantized, name));
+  });
+
+  it('a file that is there is used again if it is asked for, unless the model is newer or another', async () => {
+    const dir = fresh();
+    writeCheckpoint(dir);
+    const out = join(dir, 'w.safetensors');
+    const convert = async () => (await convertCheckpoint({ source: dir, out, format: 'int8', reuse: true })).made;
+    expect([await convert(), await convert()]).toEqual([true, false]);
+    const later = new Date(Date.now() + 10_000);
+    utimesSync(join(dir, 'model.safetensors'), later, later);
+    expect(await convert()).toBe(true);
+    utimesSync(out, later, later);
+    expect(await convert()).toBe(false);
+    writeFileSync(join(dir, 'config.json'), JSON.stringify({ ...SMALL, eos_token_id: 2 }));
+    expect(await convert()).toBe(true);
+  });
+
+  it('int8 from a pre-quantized folder is a copy', async () => {
+    const dir = fresh();
+    writeCheckpoint(dir);
+    const int8 = join(dir, 'model.int8.safetensors');
+    await convertCheckpoint({ source: dir, out: int8, format: 'int8' });
+    const out = join(dir, 'copy.safetensors');
+    const { made, notes } = await convertCheckpoint({ source: dir, out, format: 'int8' });
+    expect(made).toBe(true);
+    expect(notes.join()).toContain('copied');
+    expect(readFileSync(out).equals(readFileSync(int8))).toBe(true);
   });
 
   it('the same checkpoint gives the same bytes', async () => {

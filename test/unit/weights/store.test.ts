@@ -105,7 +105,13 @@ describe('an original', () => {
 
   it('asked for twice at once is converted once', async () => {
     const { dir, cacheDir } = prepared();
-    const both = await Promise.all([1, 2].map(() => resolveWeights({ dir, format: 'int8', cacheDir })));
+    const makers = new Set<number>();
+    const one = (i: number) => {
+      const onProgress = ({ message }: { message: string }) => message.startsWith('Quantizing') && makers.add(i);
+      return resolveWeights({ dir, format: 'int8', cacheDir, onProgress });
+    };
+    const both = await Promise.all([1, 2].map(one));
+    expect(makers.size).toBe(1);
     expect(both[0]?.file.sha256).toBe(both[1]?.file.sha256);
     expect(readdirSync(cacheDir)).toHaveLength(1);
   });
