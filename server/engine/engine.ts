@@ -21,6 +21,11 @@ export interface EngineInfo {
   readonly weights: WeightFormat;
   /** Bytes of weights that one decoder step reads at least once (decoder blocks and output layer, with scales). */
   readonly stepWeightBytes: number;
+  /**
+   * Tokens beyond the first that a step of one row takes at about the cost of one, with the same result bit for bit:
+   * so many are worth drafting. Absent: none.
+   */
+  readonly draftTokens?: number;
 }
 
 export interface Engine {

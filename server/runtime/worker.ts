@@ -48,7 +48,8 @@ class ModelHost {
         return this.#load(message.params, id, signal);
       case 'run': {
         const onProgress = (progress: Progress) => this.#send({ id, kind: 'progress', progress });
-        return runTask(this.#loaded(), message.params, { signal, onProgress });
+        const model = this.#loaded();
+        return runTask(model, message.params, { signal, onProgress, draft: model.engine.info.draftTokens });
       }
       case 'score':
         return runScore(this.#loaded(), message.params);
