@@ -18,7 +18,7 @@ import {
   keyName,
   valueName,
 } from './graphs';
-import type { LayerOptions, WeightRanges } from './layers';
+import type { Activations, WeightRanges } from './layers';
 import { encoderBuckets } from './positions';
 import { loadOrt, locate, type Ort, openSession, type Provider, type Tensors } from './session';
 import { cpuName, defaultThreads } from './threads';
@@ -36,7 +36,8 @@ export interface OnnxEngineOptions {
   readonly threads?: number;
   /** The GPU's name, from the probe. */
   readonly device?: string;
-  readonly layers?: Partial<LayerOptions>;
+  /** How activations meet int8 weights; default: the fastest that answers as float32 does. */
+  readonly activations?: { readonly encoder: Activations; readonly decoder: Activations };
   /** Encoder blocks a session holds at most: a request can be cancelled between sessions. */
   readonly blocksPerPart?: number;
   /** Called with the share of the model that is loaded, 0 to 1. */
@@ -49,7 +50,8 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
   const ort = await loadOrt();
   const threads = options.threads ?? defaultThreads();
   const { folder, location } = locate(file.path);
-  const source: GraphSource = { config, weights: file, location, options: { accuracyLevel: 4, ...options.layers } };
+  const activations = options.activations ?? { encoder: 'float', decoder: provider === 'cpu' ? 'split' : 'float' };
+  const source: GraphSource = { config, weights: file, location, activations };
 
   const parts = split(config.encoderLayers, options.blocksPerPart ?? config.encoderLayers);
   const opened: InferenceSession[] = [];

@@ -11,7 +11,7 @@
  */
 import type { T5Config } from '../../weights/config';
 import { Graph } from './graph';
-import { type LayerOptions, Layers, type Residual, type WeightRanges } from './layers';
+import { type Activations, Layers, type Residual, type WeightRanges } from './layers';
 
 export interface WrittenGraph {
   readonly bytes: Uint8Array;
@@ -24,7 +24,7 @@ export interface GraphSource {
   readonly weights: WeightRanges;
   /** File name of the weight file, without folder. */
   readonly location: string;
-  readonly options: LayerOptions;
+  readonly activations: { readonly encoder: Activations; readonly decoder: Activations };
 }
 
 export const keyName = (layer: number): string => `key.${layer}`;
@@ -44,7 +44,7 @@ export function encoderGraph(source: GraphSource, from: number, to: number): Wri
   const { dModel, numHeads, dKv } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('encoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.options);
+  const layers = new Layers(graph, config, source.weights, source.activations.encoder);
   const wide = [1, 'length', dModel];
 
   let residual: Residual =
@@ -100,7 +100,7 @@ export function decoderGraph(source: GraphSource): WrittenGraph {
   const { dModel, numHeads, dKv, vocabSize } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('decoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.options);
+  const layers = new Layers(graph, config, source.weights, source.activations.decoder);
 
   let residual: Residual = { stream: layers.embedding('embedded', graph.input('ids', 'int32', ['rows', 'n'])) };
   const shape = graph.input('shape', 'int64', [3]);
