@@ -52,7 +52,7 @@ class ModelHost {
         return runTask(model, message.params, { signal, onProgress, draft: model.engine.info.draftTokens });
       }
       case 'score':
-        return runScore(this.#loaded(), message.params);
+        return runScore(this.#loaded(), message.params, { signal });
       case 'dispose':
         await this.#free();
         return null;

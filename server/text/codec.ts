@@ -1,6 +1,7 @@
 /** The model's own tokenizer, read from its folder: text to ids and back. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { FlanError } from '../errors';
 
@@ -138,9 +139,11 @@ async function readObject(file: string, required: boolean): Promise<object> {
     text = await readFile(file, 'utf8');
   } catch (error) {
     if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw new TokenizerError(`Cannot read ${file}: ${messageOf(error)}. A model folder needs its tokenizer.json.`, {
-      cause: error,
-    });
+    const old = existsSync(join(dirname(file), 'spiece.model'));
+    const remedy = old
+      ? 'Its spiece.model alone is not enough: load the folder with AutoTokenizer of transformers, and save_pretrained() writes the missing file.'
+      : 'A model folder needs its tokenizer.json: download the model again.';
+    throw new TokenizerError(`Cannot read ${file}: ${messageOf(error)}. ${remedy}`, { cause: error });
   }
   try {
     const value: unknown = JSON.parse(text);

@@ -101,6 +101,8 @@ describe('opening a folder', () => {
 
   it('says what is wrong and what to do', async () => {
     await expect(TextCodec.open(dir)).rejects.toThrow(/needs its tokenizer.json/);
+    writeFileSync(join(dir, 'spiece.model'), '');
+    await expect(TextCodec.open(dir)).rejects.toThrow(/save_pretrained/);
     for (const [content, message] of [
       ['{"model":', /not valid JSON/],
       ['[]', /not a JSON object/],
