@@ -1,5 +1,4 @@
 /** Weight files of the recorded models, made once and kept in .cache/parity/, and engines over them. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Engine } from '../../server/engine/engine';
 import { createOnnxEngine, type OnnxEngineOptions } from '../../server/engine/onnx/engine';
@@ -25,7 +24,7 @@ export async function weightFile(model: string, form: Form): Promise<WeightFile>
     return (await convertCheckpoint({ source, out, format, reuse: true })).file;
   }
   const quantized = join(cache, model, 'quantized');
-  if (!existsSync(quantized)) await convertFolder(source, quantized);
+  await convertFolder(source, quantized);
   return (await convertCheckpoint({ source: quantized, out, format: 'fp32', reuse: true })).file;
 }
 

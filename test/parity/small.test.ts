@@ -6,13 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine } from '../../server/engine/engine';
 import { generate } from '../../server/generate/generate';
 import { scoreAnswer } from '../../server/generate/score';
-import { cosine, parting, relativeError } from './compare';
+import { parting, relativeError } from './compare';
 import { type Form, openEngine } from './models';
 import { recordedTensors, type SmallCase, smallModels } from './recorded';
 
 const provider = process.env['FLAN_PARITY_PROVIDER'] === 'webgpu' ? 'webgpu' : 'cpu';
-/** Activations in float32: what is left is the order of additions. */
-const EXACT = 1e-4;
+/** Activations in float32: what is left is the order of additions. In int8 on the CPU they have 16 bits. */
+const tolerance = (form: Form) => (form === 'int8' && provider === 'cpu' ? 5e-4 : 1e-4);
 const tensors = recordedTensors('small');
 const forms: Form[] = provider === 'cpu' ? ['fp32', 'dequantized', 'int8'] : ['int8'];
 
@@ -24,11 +24,8 @@ for (const [model, { cases }] of Object.entries(smallModels())) {
         engine = await openEngine(model, form, provider);
       });
       afterAll(() => engine.dispose());
-      // On the CPU int8 rounds the activations, too, by design of the fast product.
-      const exact = form !== 'int8' || provider === 'webgpu';
       for (const recorded of cases) {
-        it(`agrees on ${recorded.name}`, () =>
-          exact ? agrees(engine, model, form, recorded) : isClose(engine, model, recorded));
+        it(`agrees on ${recorded.name}`, () => agrees(engine, model, form, recorded));
       }
     });
   }
@@ -39,8 +36,8 @@ async function agrees(engine: Engine, model: string, form: Form, recorded: Small
   const result = recorded[weights];
   const { hidden, logits } = await firstValues(engine, recorded);
   const prefix = `${model}/${recorded.name}/${weights}`;
-  expect(relativeError(hidden, tensors.get(`${prefix}/hidden`)), 'encoder output').toBeLessThan(EXACT);
-  expect(relativeError(logits, tensors.get(`${prefix}/logits`)), 'logits').toBeLessThan(EXACT);
+  expect(relativeError(hidden, tensors.get(`${prefix}/hidden`)), 'encoder output').toBeLessThan(tolerance(form));
+  expect(relativeError(logits, tensors.get(`${prefix}/logits`)), 'logits').toBeLessThan(tolerance(form));
 
   const { logprobs } = await scoreAnswer(engine, recorded.promptIds, recorded.targets);
   for (const [i, logprob] of result.logprobs.entries())
@@ -50,18 +47,12 @@ async function agrees(engine: Engine, model: string, form: Form, recorded: Small
   const parted = parting(greedy.ids, result.greedy);
   const largest = logits.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   // Logits that differ by less than the tolerance have no right order.
-  if (parted !== undefined) expect(parted.gap, `greedy ids part at ${parted.at}`).toBeLessThan(2 * EXACT * largest);
+  if (parted !== undefined)
+    expect(parted.gap, `greedy ids part at ${parted.at}`).toBeLessThan(2 * tolerance(form) * largest);
   else expect(greedy.ids).toEqual(result.greedy.ids);
 
   const beams = await generate(engine, recorded.promptIds, { kind: 'beam', beams: 4, maxNewTokens: 24 });
   expect(beams.ids).toEqual(result.beams[0]?.ids);
-}
-
-async function isClose(engine: Engine, model: string, recorded: SmallCase): Promise<void> {
-  const { hidden, logits } = await firstValues(engine, recorded);
-  const prefix = `${model}/${recorded.name}/int8`;
-  expect(cosine(hidden, tensors.get(`${prefix}/hidden`)), 'encoder output').toBeGreaterThan(0.999);
-  expect(cosine(logits, tensors.get(`${prefix}/logits`)), 'logits').toBeGreaterThan(0.999);
 }
 
 /** Encoder output, and the logits at every position of the forced answer. */
