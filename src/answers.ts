@@ -11,8 +11,11 @@ import { Turn, TurnComment } from './turn';
 const CONTROLLER = 'flan';
 /** Set while an answer is being written; a when clause of the palette's Stop. */
 const RUNNING_CONTEXT = 'flan.running';
-/** More updates than this only cost the editor time. */
-const UPDATE_INTERVAL_MS = 50;
+/**
+ * The editor shows a thread when it has not changed for 100 ms: changes that follow each other faster would not appear
+ * before the answer is complete.
+ */
+const UPDATE_INTERVAL_MS = 110;
 
 export interface AnswersDependencies {
   readonly server: Server;
@@ -106,10 +109,10 @@ export class Answers implements vscode.Disposable {
     }
   }
 
-  /** Takes the thread away, and with it whatever is still running in it. */
-  remove(target: unknown): void {
+  /** Takes one thread away, or all, and with it whatever is still running in it. */
+  remove(target?: unknown): void {
     for (const conversation of [...this.conversations.values()]) {
-      if (conversation.thread !== target) continue;
+      if (target !== undefined && conversation.thread !== target) continue;
       this.conversations.delete(conversation.thread);
       this.disposeConversation(conversation);
     }

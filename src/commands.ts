@@ -27,6 +27,7 @@ export function registerCommands(answers: Answers): vscode.Disposable {
     registerCommand('flan.summarizeSelection', () => run('summarize')),
     registerCommand('flan.askAboutSelection', ask),
     registerCommand('flan.stopAnswers', () => answers.stop()),
+    registerCommand('flan.removeAnswers', () => answers.remove()),
     registerCommand('flan.answer.ask', (reply: vscode.CommentReply) => answers.reply(reply.thread, reply.text)),
     registerCommand('flan.answer.stop', (target: unknown) => answers.stop(target)),
     registerCommand('flan.answer.retry', (target: unknown) => answers.retry(target)),
@@ -39,7 +40,10 @@ export function registerCommands(answers: Answers): vscode.Disposable {
 async function sourceToRead(task: TaskName): Promise<Source | undefined> {
   const editor = vscode.window.activeTextEditor;
   const source = selectedSource(editor);
-  if (typeof source === 'object') return source;
+  if (typeof source === 'object') {
+    if (editor !== undefined) revealEnd(editor, source.range);
+    return source;
+  }
   if (editor === undefined || source === 'nothing-open') {
     void vscode.window.showInformationMessage(vscode.l10n.t('Open a file and select the text that Flan should read.'));
     return undefined;
@@ -76,8 +80,22 @@ async function pickSource(editor: vscode.TextEditor, task: TaskName): Promise<So
   if (picked === undefined) return undefined;
   // The user sees what is read, exactly as if it had been selected by hand.
   editor.selection = new vscode.Selection(picked.range.start, picked.range.end);
-  editor.revealRange(picked.range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
-  return sourceOf(document, picked.range);
+  const source = sourceOf(document, picked.range);
+  revealEnd(editor, source.range);
+  return source;
+}
+
+/** An answer takes about so many lines. */
+const ANSWER_LINES = 10;
+
+/** The answer appears under the last line: that line must be in view, with room below it. */
+function revealEnd(editor: vscode.TextEditor, range: vscode.Range): void {
+  const last = range.end.line;
+  const inView = editor.visibleRanges.some(({ start, end }) => last >= start.line && last + ANSWER_LINES <= end.line);
+  const fileEnds = editor.document.lineCount - 1;
+  const wholeFileInView = editor.visibleRanges.some(({ start, end }) => start.line === 0 && end.line === fileEnds);
+  if (inView || wholeFileInView) return;
+  editor.revealRange(new vscode.Range(last, 0, last, 0), vscode.TextEditorRevealType.InCenter);
 }
 
 function rangeItem(label: string, range: vscode.Range, icon: string): RangeItem {

@@ -30,7 +30,9 @@ export function footerLines(result: RunResult, seconds: number, t: Translate): s
       ),
     );
   }
-  if (result.finishReason === 'length') {
+  if (result.repeated === true) {
+    lines.push(t('The answer repeated itself and was ended there.'));
+  } else if (result.finishReason === 'length') {
     lines.push(t('The answer was cut off: the setting flan.maxNewTokens allows no more tokens.'));
   }
   // White space that was read as a space changes nothing for a reader, and happens with every text of several lines.
@@ -40,7 +42,9 @@ export function footerLines(result: RunResult, seconds: number, t: Translate): s
 }
 
 function substitutionLine(substitutions: readonly Substitution[], t: Translate): string {
-  const replaced = substitutions.filter((s) => s.as !== null).map((s) => `${visible(s.char)} → ${visible(s.as ?? '')}`);
+  const replaced = substitutions
+    .filter((s) => s.as !== null)
+    .map((s) => t('{0} as {1}', visible(s.char), visible(s.as ?? '')));
   const lost = substitutions.filter((s) => s.as === null).map((s) => visible(s.char));
   const sentences: string[] = [];
   if (replaced.length > 0) sentences.push(t('The model read other characters for some: {0}.', shorten(replaced)));

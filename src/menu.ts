@@ -1,8 +1,8 @@
 import * as vscode from 'vscode';
 import type { Server } from './client';
 import type { DoctorReport } from './doctor';
-import { messageOf } from './errors';
 import { chooseEngine, chooseModel, loadModel } from './models';
+import { explainError, remediesFor } from './remedies';
 import type { Settings } from './settings';
 import { describeState } from './status';
 
@@ -110,7 +110,9 @@ async function stopServer(server: Server): Promise<void> {
 
 async function showFailure(error: unknown, log: vscode.LogOutputChannel): Promise<void> {
   log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  const showLog = vscode.l10n.t('Show the Log');
-  const picked = await vscode.window.showErrorMessage(`Flan: ${messageOf(error)}`, showLog);
-  if (picked === showLog) log.show();
+  const remedies = remediesFor(error);
+  const titles = remedies.map(({ title }) => title);
+  const picked = await vscode.window.showErrorMessage(`Flan: ${explainError(error)}`, ...titles);
+  const remedy = remedies.find(({ title }) => title === picked);
+  if (remedy !== undefined) await vscode.commands.executeCommand(remedy.command);
 }

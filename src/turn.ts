@@ -1,8 +1,8 @@
 import * as vscode from 'vscode';
 import type { Progress, RunResult, TaskName } from '../server/protocol';
-import { messageOf } from './errors';
 import { footer } from './footer';
 import { plainAsMarkdown } from './markdown';
+import { explainError, type Remedy, remediesFor } from './remedies';
 
 /** Value of `comment` in the when clauses of package.json. */
 type CommentContext = 'question' | 'running' | 'answered' | 'failed';
@@ -92,7 +92,7 @@ export class Turn {
     const seconds = (Date.now() - this.started) / 1000;
     this.text = result.unanswerable ? vscode.l10n.t('The text does not say.') : result.text;
     const body = this.text.trim() === '' ? emptyNote(result) : plainAsMarkdown(this.text);
-    this.settle('answered', `${body}\n\n${footer(result, seconds, vscode.l10n.t)}`, result.model);
+    this.settle('answered', `${body}\n\n${footer(result, seconds, vscode.l10n.t)}`, [], result.model);
     if (result.demo) this.answerComment.label = vscode.l10n.t('demonstration model');
   }
 
@@ -103,8 +103,10 @@ export class Turn {
 
   /** What arrived before stays readable above the message. */
   fail(error: unknown): void {
-    const message = `**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(messageOf(error))}`;
-    this.settle('failed', this.withTextBefore(message));
+    const message = `**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(explainError(error))}`;
+    const remedies = remediesFor(error);
+    const links = remedies.map(({ command, title }) => `[${title}](command:${command})`).join(' · ');
+    this.settle('failed', this.withTextBefore(`${message}\n\n${links}`.trim()), remedies);
   }
 
   dispose(): void {
@@ -127,8 +129,15 @@ export class Turn {
   }
 
   /** Nor does it renew what a screen reader says of a comment. */
-  private settle(contextValue: CommentContext, body: string, model = this.answerComment.author.name): void {
+  private settle(
+    contextValue: CommentContext,
+    body: string,
+    remedies: readonly Remedy[] = [],
+    model = this.answerComment.author.name,
+  ): void {
     this.answerComment = new TurnComment(this, model, body, contextValue);
+    // The model's own words are escaped: only the links written here can be commands.
+    this.answerComment.body.isTrusted = { enabledCommands: remedies.map(({ command }) => command) };
   }
 }
 

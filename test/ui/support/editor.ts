@@ -86,8 +86,11 @@ export class Editor {
     await menu.filter({ hasText: /^Flan/ }).hover();
     const item = menu.filter({ hasText: entry });
     await item.waitFor();
+    // A menu takes no click in its first 100 ms, so that the click that opened it chooses nothing.
+    await this.page.waitForTimeout(200);
     if (picture !== undefined) await this.picture(picture);
     await item.click();
+    await item.waitFor({ state: 'detached' });
   }
 
   async command(title: string): Promise<void> {
@@ -106,8 +109,17 @@ export class Editor {
     return this.page.locator('.quick-input-list .monaco-list-row');
   }
 
-  get toasts(): Locator {
-    return this.page.locator('.notification-toast .notification-list-item-message');
+  toast(text: string): Locator {
+    return this.page.locator('.notification-toast .notification-list-item-message', { hasText: text });
+  }
+
+  /** Removes every thread and closes all editors. */
+  async closeThreads(): Promise<void> {
+    await this.page.keyboard.press('Escape');
+    await this.command('Flan: Remove All Answers');
+    await this.threads.root.first().waitFor({ state: 'detached' });
+    await this.command('View: Close All Editors');
+    await this.page.locator('.tab').first().waitFor({ state: 'detached' });
   }
 
   /** The thread widgets in the editor, in the order of the page. */
@@ -138,17 +150,29 @@ export class Thread {
     return (await paragraphs.allInnerTexts()).join('\n\n').trim();
   }
 
+  async author(index = -1): Promise<string> {
+    return (await this.comments.nth(index).locator('.author').allInnerTexts()).join();
+  }
+
+  /** What stands beside the author. */
+  async label(index = -1): Promise<string> {
+    return (await this.comments.nth(index).locator('.isPending').allInnerTexts()).join();
+  }
+
   /** The small print of a comment. */
   async smallPrint(index = -1): Promise<string> {
     return (await this.comments.nth(index).locator('.comment-body small').allInnerTexts()).join('\n');
   }
 
+  /** Waits for the first words of an answer that is not complete. */
+  async writing(): Promise<void> {
+    await this.comments.locator('.comment-body', { hasText: '▍' }).last().waitFor({ timeout: 60_000 });
+  }
+
   /** Waits for the end of what is being written. */
-  async settled(timeout = 60_000): Promise<void> {
-    await this.action('Copy the Answer', -1)
-      .or(this.root.getByText('No answer.'))
-      .first()
-      .waitFor({ state: 'attached', timeout });
+  async settled(): Promise<void> {
+    const copy = this.action('Copy the Answer');
+    await copy.or(this.comments.last().getByText('No answer.')).first().waitFor({ timeout: 60_000 });
   }
 
   /** A button of a comment. */
@@ -158,7 +182,7 @@ export class Thread {
 
   /** A button in the thread's title. */
   titleAction(title: string): Locator {
-    return this.root.locator(`.review-widget-head, .head`).first().locator(`a.action-label[aria-label^="${title}"]`);
+    return this.root.locator('.review-actions').locator(`a.action-label[aria-label^="${title}"]`);
   }
 
   async reply(text: string): Promise<void> {

@@ -1,0 +1,92 @@
+/** What an error means to a user: its one line, in the editor's language, and the commands that may help. */
+import * as vscode from 'vscode';
+import { codeOf, messageOf, ServerKeepsStoppingError } from './errors';
+
+export interface Remedy {
+  readonly command: string;
+  readonly title: string;
+}
+
+/** The message of the server is exact, but English. Other languages get a sentence of their own for its code first. */
+export function explainError(error: unknown): string {
+  const message = messageOf(error);
+  const own = vscode.env.language.startsWith('en') ? undefined : sentenceFor(codeOf(error));
+  return own === undefined ? message : vscode.l10n.t('{0} ({1})', own, message);
+}
+
+export function remediesFor(error: unknown): Remedy[] {
+  const chooseModel = { command: 'flan.chooseModel', title: vscode.l10n.t('Choose the Model…') };
+  const chooseEngine = { command: 'flan.chooseEngine', title: vscode.l10n.t('Choose the Engine…') };
+  const doctor = { command: 'flan.doctor', title: vscode.l10n.t('What This Machine Can Run') };
+  const restart = { command: 'flan.restartServer', title: vscode.l10n.t('Restart the Server') };
+  const showLog = { command: 'flan.showLog', title: vscode.l10n.t('Show the Log') };
+  if (error instanceof ServerKeepsStoppingError) return [chooseEngine, restart, showLog];
+  switch (codeOf(error)) {
+    case 'empty-input':
+    case 'input-too-large':
+    case 'binary-input':
+    case 'question-too-long':
+    case 'prompt-too-long':
+    case 'usage':
+      return [];
+    case 'no-model':
+    case 'not-a-model':
+    case 'unsupported-model':
+    case 'config':
+    case 'safetensors':
+    case 'tensor':
+    case 'tokenizer':
+      return [chooseModel, showLog];
+    case 'cuda':
+    case 'cuda-unavailable':
+    case 'encoder-shape':
+    case 'no-gpu-adapter':
+    case 'engine-unavailable':
+    case 'engine':
+    case 'out-of-memory':
+      return [chooseEngine, chooseModel, doctor];
+    case 'other-version':
+    case 'wrong-protocol':
+    case 'model-thread-broken':
+      return [restart, showLog];
+    default:
+      return [showLog];
+  }
+}
+
+function sentenceFor(code: string | undefined): string | undefined {
+  switch (code) {
+    case 'empty-input':
+      return vscode.l10n.t('There is no text in the selection.');
+    case 'input-too-large':
+    case 'prompt-too-long':
+      return vscode.l10n.t('The selection is too large: select the part that matters.');
+    case 'binary-input':
+      return vscode.l10n.t('This looks like a binary file, not like text.');
+    case 'question-too-long':
+      return vscode.l10n.t('The question is too long: ask a shorter one.');
+    case 'no-model':
+      return vscode.l10n.t('No model is installed.');
+    case 'not-a-model':
+    case 'unsupported-model':
+    case 'config':
+    case 'safetensors':
+    case 'tensor':
+    case 'tokenizer':
+      return vscode.l10n.t('This model cannot be read.');
+    case 'out-of-memory':
+      return vscode.l10n.t('There is too little memory for this model.');
+    case 'cuda':
+    case 'cuda-unavailable':
+    case 'encoder-shape':
+    case 'no-gpu-adapter':
+    case 'engine-unavailable':
+    case 'engine':
+      return vscode.l10n.t('The model cannot run on this engine.');
+    case 'server-start':
+    case 'server-missing':
+      return vscode.l10n.t('The Flan server did not start.');
+    default:
+      return undefined;
+  }
+}
