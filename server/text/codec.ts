@@ -13,18 +13,24 @@ export class TokenizerError extends FlanError {
 }
 
 /**
- * Text is encoded in pieces of about this many characters, cut before white space: the library builds one lattice a
- * piece, and passes a piece's tokens as arguments of one call, which overflows the stack at about a hundred thousand.
+ * Text is encoded word by word, each with the white space before it: the library builds one lattice of all it is given,
+ * passes its tokens as arguments of one call (which overflows the stack at about a hundred thousand), and sums scores over
+ * the whole of it, so that rounding decides between splits that are tied. The reference implementation splits words first.
+ * The same words come again and again, so they are remembered. Only ASCII white space is sure to be white space for all.
  */
-const PIECE_CHARS = 4096;
-/** A single word longer than this is cut inside, which may change a token or two there. Only machine-made text has such words. */
-const LONGEST_WORD = 32_768;
+const WORD = /[ \t-\r]*[^ \t-\r]{1,32768}|[ \t-\r]+$/gu;
+/** For a tokenizer to which white space at a cut matters: one call for all but the longest texts. */
+const BLOCK = /[\s\S]{1,32768}/gu;
+/** Words remembered at most, and the longest worth it: some megabytes. */
+const REMEMBERED_WORDS = 50_000;
+const REMEMBERED_CHARS = 64;
 /** Why cutting before white space is right for a tokenizer is tried on this text, not assumed. */
 const CUT_PROBE = ['for (i = 0;', ' i < n;', '\n  total += a[i]', '\tdone.'];
 
 export class TextCodec {
   readonly #tokenizer: Tokenizer;
   readonly #cuttable: boolean;
+  readonly #words = new Map<string, readonly number[]>();
   /** Id of the unknown token; undefined where the vocabulary covers every byte. */
   readonly unkId: number | undefined;
   /** Spellings of the special tokens (`</s>`, `<extra_id_0>` …), which text can contain by accident. */
@@ -71,18 +77,15 @@ export class TextCodec {
 
   /** Ids with what the model's own tokenizer adds: for T5, the end token. Any length of text. */
   encode(text: string): number[] {
-    if (text.length <= PIECE_CHARS) return this.#encode(text, true);
     const frame = this.#encode('', true);
-    const body = this.encodePlain(text);
     // T5 frames are `A </s>`, RoBERTa ones `<s> A </s>`: the end token last, anything else first.
-    return [...frame.slice(0, -1), ...body, ...frame.slice(-1)];
+    return [...frame.slice(0, -1), ...this.encodePlain(text), ...frame.slice(-1)];
   }
 
   /** Ids of the text alone, nothing added. */
   encodePlain(text: string): number[] {
-    if (text.length <= PIECE_CHARS || !this.#cuttable) return this.#encode(text, false);
     const ids: number[] = [];
-    for (const piece of pieces(text)) for (const id of this.#encode(piece, false)) ids.push(id);
+    for (const [word] of text.matchAll(this.#cuttable ? WORD : BLOCK)) for (const id of this.#word(word)) ids.push(id);
     return ids;
   }
 
@@ -104,29 +107,20 @@ export class TextCodec {
     return this.#specialIds.has(id);
   }
 
+  #word(word: string): readonly number[] {
+    let ids = this.#words.get(word);
+    if (ids !== undefined) return ids;
+    ids = this.#encode(word, false);
+    if (word.length <= REMEMBERED_CHARS) {
+      if (this.#words.size >= REMEMBERED_WORDS) this.#words.clear();
+      this.#words.set(word, ids);
+    }
+    return ids;
+  }
+
   #encode(text: string, special: boolean): number[] {
     return this.#tokenizer.encode(text, { add_special_tokens: special }).ids;
   }
-}
-
-/** Cuts before white space that follows a word, so that no piece but the first starts inside one. */
-function* pieces(text: string): Generator<string> {
-  let start = 0;
-  while (text.length - start > PIECE_CHARS) {
-    let end = start + PIECE_CHARS;
-    const most = Math.min(text.length, start + LONGEST_WORD);
-    while (end < most && !(isSpace(text, end) && !isSpace(text, end - 1))) end++;
-    // Never between the two halves of one character.
-    if (end < text.length && /[\udc00-\udfff]/.test(text.charAt(end))) end++;
-    yield text.slice(start, end);
-    start = end;
-  }
-  if (start < text.length) yield text.slice(start);
-}
-
-function isSpace(text: string, index: number): boolean {
-  const c = text.charCodeAt(index);
-  return c === 32 || (c >= 9 && c <= 13);
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {

@@ -49,17 +49,25 @@ describe('encoding', () => {
     ["T5's newer form", webJson(undefined, 'newer')],
     ['a byte-level one', byteJson()],
   ] as const) {
-    it(`gives the ids of one call of the library, in pieces: ${name}`, () => {
+    it(`gives the ids of one call of the library, word by word: ${name}`, () => {
       const library = new Tokenizer(json, {});
       const codec = new TextCodec(json);
       for (let seed = 1; seed < 4; seed++) {
-        // Three times the size of a piece, and still small enough for one call.
         const text = sampleText(seed, 13_000);
         expect(codec.encode(text)).toEqual(library.encode(text).ids);
         expect(codec.encodePlain(text)).toEqual(library.encode(text, { add_special_tokens: false }).ids);
       }
     });
   }
+
+  it('splits words whose splits are tied as the reference does, wherever they stand', () => {
+    // Recorded with the `tokenizers` library 0.23: in one call of the JavaScript library the text before would decide.
+    const expected = ['▁```', '``', '`', '▁#'];
+    for (const before of ['', 'Install it with npm. '.repeat(40)]) {
+      const ids = starter.encodePlain(`${before}\`\`\`\`\`\`\n# x`);
+      expect(ids.slice(-5, -1).map((id) => starter.piece(id))).toEqual(expected);
+    }
+  });
 
   it('takes half a megabyte without overflowing the stack', () => {
     const text = sampleText(5, 500_000);
