@@ -1,19 +1,36 @@
 /**
  * A Hugging Face model folder as a source of tensors: `model.safetensors`, or the shards that
- * `model.safetensors.index.json` names. Tensors are streamed in rows as float32; none is held whole.
+ * `model.safetensors.index.json` names; without them, the same of PyTorch's own files. Tensors are streamed in rows as float32; none is held whole.
  */
 import { access, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { NotAModelError, SafetensorsError, TensorError } from './errors';
 import { bfloat16ToFloat, halfToFloat } from './halves';
 import type { TensorSpec } from './layout';
-import { DTYPE_BYTES, SafetensorsFile, type TensorInfo } from './safetensors';
+import { SafetensorsFile } from './safetensors';
 import { type CancelSignal, errorCode, show } from './small';
+import { DTYPE_BYTES, type TensorFile, type TensorInfo } from './tensorfile';
+import { openTorchFile } from './torchfile';
 
 /** Our own weight file in a pre-quantized folder. */
 export const INT8_FILE = 'model.int8.safetensors';
-const SINGLE_FILE = 'model.safetensors';
-const INDEX_FILE = 'model.safetensors.index.json';
+
+interface Layout {
+  readonly name: string;
+  /** The file is an index that says which file each tensor is in. */
+  readonly sharded: boolean;
+  readonly open: (path: string) => Promise<TensorFile>;
+}
+
+const openSafetensors = (path: string): Promise<TensorFile> => SafetensorsFile.open(path);
+
+/** The ways in which checkpoints are stored, the best first. */
+const LAYOUTS: readonly Layout[] = [
+  { name: 'model.safetensors', sharded: false, open: openSafetensors },
+  { name: 'model.safetensors.index.json', sharded: true, open: openSafetensors },
+  { name: 'pytorch_model.bin', sharded: false, open: openTorchFile },
+  { name: 'pytorch_model.bin.index.json', sharded: true, open: openTorchFile },
+];
 
 /** Bytes of a tensor that are read at a time: enough for a disk's full speed, and what is made of them stays in the cache. */
 const PIECE_BYTES = 1024 * 1024;
@@ -43,16 +60,16 @@ const EMBEDDINGS = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.emb
 const FLOATS = ['F64', 'F32', 'F16', 'BF16'];
 
 interface Located {
-  readonly file: SafetensorsFile;
+  readonly file: TensorFile;
   readonly info: TensorInfo;
 }
 
 export class Checkpoint implements TensorSource {
   readonly dir: string;
-  readonly files: readonly SafetensorsFile[];
+  readonly files: readonly TensorFile[];
   readonly #located: ReadonlyMap<string, Located>;
 
-  private constructor(dir: string, files: readonly SafetensorsFile[], located: ReadonlyMap<string, Located>) {
+  private constructor(dir: string, files: readonly TensorFile[], located: ReadonlyMap<string, Located>) {
     this.dir = dir;
     this.files = files;
     this.#located = located;
@@ -64,28 +81,26 @@ export class Checkpoint implements TensorSource {
    * @throws NotAModelError without safetensors weights; SafetensorsError or TensorError for damaged or missing parts.
    */
   static async open(dir: string): Promise<Checkpoint> {
-    if (await exists(join(dir, SINGLE_FILE))) {
-      const file = await SafetensorsFile.open(join(dir, SINGLE_FILE));
-      const located = new Map<string, Located>();
-      for (const [name, info] of file.tensors) located.set(name, { file, info });
-      return new Checkpoint(dir, [file], located);
-    }
-    if (!(await exists(join(dir, INDEX_FILE)))) throw await noWeights(dir);
-    const index = await readIndex(join(dir, INDEX_FILE));
-    const files = new Map<string, SafetensorsFile>();
+    const layout = await layoutOf(dir);
+    if (!layout) throw noWeights(dir);
+    const files = new Map<string, TensorFile>();
     try {
-      for (const shard of new Set(index.values())) files.set(shard, await SafetensorsFile.open(join(dir, shard)));
       const located = new Map<string, Located>();
+      if (!layout.sharded) {
+        const file = await layout.open(join(dir, layout.name));
+        files.set(layout.name, file);
+        for (const [name, info] of file.tensors) located.set(name, { file, info });
+        return new Checkpoint(dir, [file], located);
+      }
+      const index = await readIndex(join(dir, layout.name));
+      for (const shard of new Set(index.values())) files.set(shard, await layout.open(join(dir, shard)));
       for (const [name, shard] of index) {
         const file = files.get(shard);
         const info = file?.tensors.get(name);
         if (!file || !info) {
           const path = join(dir, shard);
-          throw new TensorError(
-            show(name),
-            path,
-            `is missing, though ${INDEX_FILE} says it is there. Download both again.`,
-          );
+          const missing = `is missing, though ${layout.name} says it is there. Download both again.`;
+          throw new TensorError(show(name), path, missing);
         }
         located.set(name, { file, info });
       }
@@ -105,6 +120,8 @@ export class Checkpoint implements TensorSource {
     const head = this.#located.get('lm_head.weight');
     const embedding = EMBEDDINGS.map((name) => this.#located.get(name)).find((found) => found !== undefined);
     if (!head || !embedding) return false;
+    // PyTorch files name the same bytes twice.
+    if (head.file === embedding.file && head.info.offset === embedding.info.offset) return false;
     const { shape } = head.info;
     if (shape.length !== 2 || shape.join() !== embedding.info.shape.join()) return true;
     const spec = { shape, kind: 'matrix' } as const;
@@ -211,9 +228,14 @@ function asFloat(bytes: Uint8Array, dtype: TensorInfo['dtype'], target: Float32A
   }
 }
 
+async function layoutOf(dir: string): Promise<Layout | undefined> {
+  for (const layout of LAYOUTS) if (await exists(join(dir, layout.name))) return layout;
+  return undefined;
+}
+
 /** Whether the original checkpoint of a folder has an output layer of its own; false where there are no weights yet. */
 export async function outputIsItsOwn(dir: string): Promise<boolean> {
-  if (!(await exists(join(dir, SINGLE_FILE))) && !(await exists(join(dir, INDEX_FILE)))) return false;
+  if (!(await hasOriginal(dir))) return false;
   const checkpoint = await Checkpoint.open(dir);
   try {
     return await checkpoint.outputIsItsOwn();
@@ -236,9 +258,9 @@ export async function formOf(dir: string): Promise<'pre-quantized' | 'original' 
   return (await hasOriginal(dir)) ? 'original' : undefined;
 }
 
-/** Whether a folder has the safetensors weights of an original checkpoint. */
+/** Whether a folder has the weights of an original checkpoint. */
 export async function hasOriginal(dir: string): Promise<boolean> {
-  return (await exists(join(dir, SINGLE_FILE))) || (await exists(join(dir, INDEX_FILE)));
+  return (await layoutOf(dir)) !== undefined;
 }
 
 /** Reads the map from tensor to shard. Shards lie beside the index: a path that leads elsewhere is refused. */
@@ -264,16 +286,10 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   return index;
 }
 
-async function noWeights(dir: string): Promise<NotAModelError> {
-  for (const name of ['pytorch_model.bin', 'pytorch_model.bin.index.json']) {
-    if (await exists(join(dir, name))) {
-      return new NotAModelError(
-        `${dir} has PyTorch weights (${name}) but no safetensors. Take a revision of this model with model.safetensors files.`,
-      );
-    }
-  }
+function noWeights(dir: string): NotAModelError {
+  const names = LAYOUTS.map((layout) => layout.name).join(', ');
   return new NotAModelError(
-    `${dir} has no weights: neither ${SINGLE_FILE} nor ${INDEX_FILE} nor ${INT8_FILE} is there. Download the model again.`,
+    `${dir} has no weights: none of ${names}, ${INT8_FILE} is there. Download the model again.`,
   );
 }
 

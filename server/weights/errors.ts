@@ -35,6 +35,16 @@ export class SafetensorsError extends FlanError {
   }
 }
 
+/** A PyTorch file cannot be read: it is damaged, cut short, or holds more than tensors. */
+export class TorchFileError extends FlanError {
+  readonly file: string;
+
+  constructor(file: string, problem: string) {
+    super('torch-file', `${file}: ${problem} Download this file again, or take the model's safetensors files.`);
+    this.file = file;
+  }
+}
+
 /** A tensor is missing, has another shape or type than the architecture needs, or holds values that are no numbers. */
 export class TensorError extends FlanError {
   readonly tensor: string;

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { WeightFormat } from '../engine/engine';
 import type { T5Config } from './config';
 import { BLOCK, paddedK, type TensorSpec, tensorsOf } from './layout';
-import { DTYPE_BYTES } from './safetensors';
+import { DTYPE_BYTES } from './tensorfile';
 
 /** Raised whenever the layout changes: files of another version are made again. */
 export const FORMAT_VERSION = 1;

@@ -3,9 +3,18 @@
  * without holes. The file is opened once and read in pieces; no tensor needs to fit into memory.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
-import { SafetensorsError, TensorError } from './errors';
-import { type CancelSignal, errorCode, show, throwIfCancelled } from './small';
+import { SafetensorsError } from './errors';
+import { show } from './small';
+import {
+  DTYPE_BYTES,
+  type DType,
+  type FileProblem,
+  type OpenFile,
+  readFully,
+  TensorFile,
+  type TensorInfo,
+  withFile,
+} from './tensorfile';
 
 /**
  * The longest header that is read. A tensor takes some 150 bytes of it, so 100,000 tensors fit (the largest T5 has under
@@ -15,36 +24,6 @@ export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 
 /** More dimensions than any tensor in use has; a longer list is a damaged header. */
 const MAX_DIMENSIONS = 8;
-
-/** Bytes of one element. */
-export const DTYPE_BYTES = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  F8_E5M2: 1,
-  F8_E4M3: 1,
-  I16: 2,
-  U16: 2,
-  F16: 2,
-  BF16: 2,
-  I32: 4,
-  U32: 4,
-  F32: 4,
-  I64: 8,
-  U64: 8,
-  F64: 8,
-} as const;
-
-export type DType = keyof typeof DTYPE_BYTES;
-
-export interface TensorInfo {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  /** From the start of the file. */
-  readonly offset: number;
-  readonly bytes: number;
-}
 
 export interface SafetensorsHeader {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -132,154 +111,45 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** A run of bytes of a tensor. The buffer is used again: it is valid until the next but one piece is asked for. */
-export interface Piece {
-  /** Of the first byte, within the tensor. */
-  readonly offset: number;
-  /** Starts at a multiple of 8 within its buffer. */
-  readonly bytes: Uint8Array;
-}
+const problem: FileProblem = (file, text) => new SafetensorsError(file, text);
 
-export class SafetensorsFile {
-  readonly path: string;
-  readonly fileBytes: number;
-  readonly mtimeMs: number;
+export class SafetensorsFile extends TensorFile {
   readonly dataStart: number;
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: ReadonlyMap<string, string>;
-  /** SHA-256 of the header, hexadecimal: with the size of the file, its identity. */
-  readonly headerHash: string;
-  readonly #handle: FileHandle;
 
-  private constructor(
-    path: string,
-    handle: FileHandle,
-    stat: { readonly size: number; readonly mtimeMs: number },
-    text: Uint8Array,
-    header: SafetensorsHeader,
-  ) {
-    this.path = path;
-    this.#handle = handle;
-    this.fileBytes = stat.size;
-    this.mtimeMs = stat.mtimeMs;
+  private constructor(file: OpenFile, text: Uint8Array, header: SafetensorsHeader) {
+    super(file, header.tensors, createHash('sha256').update(text).digest('hex'), problem);
     this.dataStart = 8 + text.length;
-    this.tensors = header.tensors;
     this.metadata = header.metadata;
-    this.headerHash = createHash('sha256').update(text).digest('hex');
   }
 
   /**
-   * Opens a file and checks its header. Symbolic links are followed.
+   * Opens a file and checks its header.
    *
    * @throws SafetensorsError when it is missing, damaged or incomplete.
    */
-  static async open(path: string): Promise<SafetensorsFile> {
-    let handle: FileHandle;
-    try {
-      handle = await open(path, 'r');
-    } catch (error) {
-      const code = errorCode(error);
-      throw new SafetensorsError(
-        path,
-        code === 'ENOENT' ? 'the file is missing.' : `the file cannot be opened (${code}).`,
-      );
-    }
-    try {
-      const stat = await handle.stat();
-      if (!stat.isFile()) throw new SafetensorsError(path, 'this is no file.');
+  static open(path: string): Promise<SafetensorsFile> {
+    return withFile(path, problem, async (file) => {
+      const { handle, fileBytes } = file;
       const prefix = Buffer.alloc(8);
-      if (stat.size < 8) throw new SafetensorsError(path, `it has ${stat.size} bytes, too few for a header.`);
-      await readFully(handle, prefix, 0, path);
+      if (fileBytes < 8) throw problem(path, `it has ${fileBytes} bytes, too few for a header.`);
+      await readFully(handle, prefix, 0, path, problem);
       const length = prefix.readBigUInt64LE();
       if (length > BigInt(MAX_HEADER_BYTES)) {
-        throw new SafetensorsError(
-          path,
-          `its header claims ${length} bytes (at most ${MAX_HEADER_BYTES} are read): this is no safetensors file.`,
-        );
+        const limit = `its header claims ${length} bytes (at most ${MAX_HEADER_BYTES} are read)`;
+        throw problem(path, `${limit}: this is no safetensors file.`);
       }
-      if (8n + length > BigInt(stat.size)) {
-        throw new SafetensorsError(path, `the file is cut short within its header: it has ${stat.size} bytes.`);
+      if (8n + length > BigInt(fileBytes)) {
+        throw problem(path, `the file is cut short within its header: it has ${fileBytes} bytes.`);
       }
       const text = new Uint8Array(Number(length));
-      await readFully(handle, text, 8, path);
-      const header = parseHeader(text, 8 + text.length, stat.size, path);
-      return new SafetensorsFile(path, handle, stat, text, header);
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-
-  /** @throws TensorError when there is no tensor of this name. */
-  info(name: string): TensorInfo {
-    const info = this.tensors.get(name);
-    if (!info) throw new TensorError(name, this.path, 'is missing. Download the model again.');
-    return info;
-  }
-
-  /** All bytes of one tensor. Only for small ones: `pieces` streams. */
-  async read(name: string): Promise<Uint8Array> {
-    const info = this.info(name);
-    const bytes = new Uint8Array(info.bytes);
-    await this.readInto(bytes, info, 0);
-    return bytes;
-  }
-
-  /** Fills `target` from `from` bytes into the tensor on. */
-  async readInto(target: Uint8Array, info: TensorInfo, from: number): Promise<void> {
-    if (from < 0 || from + target.length > info.bytes) throw new RangeError(`${info.name}: read beyond its end`);
-    await readFully(this.#handle, target, info.offset + from, this.path);
+      await readFully(handle, text, 8, path, problem);
+      return new SafetensorsFile(file, text, parseHeader(text, 8 + text.length, fileBytes, path));
+    });
   }
 
   /** Fills `target` from `from` bytes into the data on, whatever tensors they belong to. */
   async readData(target: Uint8Array, from: number): Promise<void> {
-    await readFully(this.#handle, target, this.dataStart + from, this.path);
-  }
-
-  /**
-   * Streams one tensor in pieces of `pieceBytes` (the last one shorter); while one is worked on, the next is read.
-   */
-  async *pieces(name: string, pieceBytes: number, signal?: CancelSignal): AsyncGenerator<Piece, void, void> {
-    const info = this.info(name);
-    const length = Math.min(pieceBytes, info.bytes);
-    const buffers = [new Uint8Array(length), new Uint8Array(info.bytes > length ? length : 0)] as const;
-    const start = (offset: number, i: number): Promise<Uint8Array> => {
-      const target = buffers[i % 2 === 0 ? 0 : 1].subarray(0, Math.min(length, info.bytes - offset));
-      const read = this.readInto(target, info, offset).then(() => target);
-      read.catch(() => {}); // It is awaited below; until then it must not count as unhandled.
-      return read;
-    };
-    if (info.bytes === 0) return;
-    let pending: Promise<Uint8Array> | undefined = start(0, 0);
-    try {
-      for (let i = 0, offset = 0; pending; i++) {
-        throwIfCancelled(signal);
-        const bytes: Uint8Array = await pending;
-        const next = offset + bytes.length;
-        pending = next < info.bytes ? start(next, i + 1) : undefined;
-        yield { offset, bytes };
-        offset = next;
-      }
-    } finally {
-      await pending?.catch(() => {});
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close();
-  }
-}
-
-async function readFully(handle: FileHandle, target: Uint8Array, position: number, path: string): Promise<void> {
-  let done = 0;
-  while (done < target.length) {
-    let bytesRead: number;
-    try {
-      ({ bytesRead } = await handle.read(target, done, target.length - done, position + done));
-    } catch (error) {
-      throw new SafetensorsError(path, `reading failed (${errorCode(error) ?? 'unknown error'}).`);
-    }
-    if (bytesRead === 0) throw new SafetensorsError(path, `the file ends at byte ${position + done}, too early.`);
-    done += bytesRead;
+    await this.readAt(target, this.dataStart + from);
   }
 }

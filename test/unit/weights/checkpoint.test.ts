@@ -1,18 +1,9 @@
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Checkpoint } from '../../../server/weights/checkpoint';
 import { parseConfig } from '../../../server/weights/config';
-import { NotAModelError, SafetensorsError, TensorError } from '../../../server/weights/errors';
+import { NotAModelError, SafetensorsError, TensorError, TorchFileError } from '../../../server/weights/errors';
 import { type TensorSpec, tensorsOf } from '../../../server/weights/layout';
 import {
   floats,
@@ -211,13 +202,12 @@ describe('refusals', () => {
     expect(error.message).toMatch(message);
   });
 
-  it('a folder without weights, and one with PyTorch weights alone', async () => {
+  it('a folder without weights, and one with empty PyTorch weights', async () => {
     const dir = fresh();
     mkdirSync(dir);
     expect(await problem(dir)).toBeInstanceOf(NotAModelError);
     writeFileSync(join(dir, 'pytorch_model.bin'), '');
-    expect((await problem(dir)).message).toMatch(/PyTorch weights \(pytorch_model\.bin\) but no safetensors/);
-    expect(existsSync(dir)).toBe(true);
+    expect(await problem(dir)).toBeInstanceOf(TorchFileError);
   });
 });
 

@@ -192,8 +192,11 @@ describe('fuzzing', () => {
       writeFileSync(path, mutate(whole, random));
       try {
         const file = await SafetensorsFile.open(path);
-        for (const name of file.tensors.keys()) await file.read(name);
-        await file.close();
+        try {
+          for (const name of file.tensors.keys()) await file.read(name);
+        } finally {
+          await file.close();
+        }
       } catch (error) {
         if (!(error instanceof SafetensorsError)) other.push(String(error));
       }

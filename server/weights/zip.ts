@@ -1,0 +1,116 @@
+/** Finds the entries of a zip file whose entries are stored without compression, as torch.save writes them. */
+import { type FileProblem, type OpenFile, readFully } from './tensorfile';
+
+/** Where an entry's bytes are in the file. */
+export interface ZipEntry {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** The end record and the longest comment that may follow it. */
+const TAIL_BYTES = 22 + 0xffff;
+
+/** An entry takes some 80 bytes of the directory: room for 100,000 of them and more. */
+const MAX_DIRECTORY_BYTES = 16 * 1024 * 1024;
+
+const END = 0x06054b50;
+const END64 = 0x06064b50;
+const END64_LOCATOR = 0x07064b50;
+const DIRECTORY_ENTRY = 0x02014b50;
+const LOCAL_ENTRY = 0x04034b50;
+/** A 32-bit field of this value is in the zip64 extra field instead. */
+const IN_ZIP64 = 0xffffffff;
+
+/**
+ * Reads the directory at the end of a zip file, and from every entry's own header where its bytes begin.
+ *
+ * @throws what `problem` makes of a file that is cut short, damaged, or compressed.
+ */
+export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map<string, ZipEntry>> {
+  const fail = (text: string) => problem(file.path, text);
+  const { offset, bytes } = await findDirectory(file, problem);
+  const directory = await bytesAt(file, offset, bytes, problem);
+  const entries = new Map<string, ZipEntry>();
+  for (let at = 0; at < directory.length; ) {
+    if (at + 46 > directory.length || directory.readUInt32LE(at) !== DIRECTORY_ENTRY) {
+      throw fail('the directory at its end is damaged.');
+    }
+    const nameLength = directory.readUInt16LE(at + 28);
+    const extraLength = directory.readUInt16LE(at + 30);
+    const next = at + 46 + nameLength + extraLength + directory.readUInt16LE(at + 32);
+    if (next > directory.length) throw fail('the directory at its end is damaged.');
+    const name = directory.toString('utf8', at + 46, at + 46 + nameLength);
+    const extra = directory.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
+    const [size, packed, local] = sizes(directory, at, extra, fail);
+    if (directory.readUInt16LE(at + 10) !== 0 || size !== packed)
+      throw fail('it is compressed, which weights never are.');
+    entries.set(name, await locate(file, name, local, size, problem));
+    at = next;
+  }
+  return entries;
+}
+
+async function findDirectory(file: OpenFile, problem: FileProblem): Promise<ZipEntry> {
+  const { path, fileBytes } = file;
+  const fail = () => problem(path, 'it has no directory at its end: the file is cut short, or no PyTorch file.');
+  const tailBytes = Math.min(fileBytes, TAIL_BYTES);
+  const tail = await bytesAt(file, fileBytes - tailBytes, tailBytes, problem);
+  let end = tail.length - 22;
+  while (end >= 0 && tail.readUInt32LE(end) !== END) end--;
+  if (end < 0) throw fail();
+  let bytes = tail.readUInt32LE(end + 12);
+  let offset = tail.readUInt32LE(end + 16);
+  if (end >= 20 && tail.readUInt32LE(end - 20) === END64_LOCATOR) {
+    const at = count64(tail, end - 20 + 8);
+    if (at + 56 > fileBytes) throw fail();
+    const record = await bytesAt(file, at, 56, problem);
+    if (record.readUInt32LE(0) !== END64) throw fail();
+    bytes = count64(record, 40);
+    offset = count64(record, 48);
+  }
+  if (bytes > MAX_DIRECTORY_BYTES || offset + bytes > fileBytes) throw fail();
+  return { offset, bytes };
+}
+
+/** Size, packed size and place of the local header; those that do not fit 32 bits are in the zip64 extra field. */
+function sizes(directory: Buffer, at: number, extra: Buffer, fail: (text: string) => Error): [number, number, number] {
+  const values = [directory.readUInt32LE(at + 24), directory.readUInt32LE(at + 20), directory.readUInt32LE(at + 42)];
+  for (let e = 0; e + 4 <= extra.length; e += 4 + extra.readUInt16LE(e + 2)) {
+    if (extra.readUInt16LE(e) !== 1) continue;
+    let field = e + 4;
+    for (const [i, value] of values.entries()) {
+      if (value !== IN_ZIP64) continue;
+      if (field + 8 > extra.length) throw fail('the directory at its end is damaged.');
+      values[i] = count64(extra, field);
+      field += 8;
+    }
+  }
+  return values as [number, number, number];
+}
+
+async function locate(
+  file: OpenFile,
+  name: string,
+  local: number,
+  bytes: number,
+  problem: FileProblem,
+): Promise<ZipEntry> {
+  const damaged = () => problem(file.path, `its entry ${JSON.stringify(name.slice(0, 60))} is damaged.`);
+  if (local + 30 > file.fileBytes) throw damaged();
+  const header = await bytesAt(file, local, 30, problem);
+  if (header.readUInt32LE(0) !== LOCAL_ENTRY) throw damaged();
+  const offset = local + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
+  if (offset + bytes > file.fileBytes) throw damaged();
+  return { offset, bytes };
+}
+
+/** A 64-bit count; what no file can have becomes a number that fails every comparison with a file's size. */
+function count64(buffer: Buffer, at: number): number {
+  return Number(buffer.readBigUInt64LE(at));
+}
+
+async function bytesAt(file: OpenFile, offset: number, length: number, problem: FileProblem): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  await readFully(file.handle, buffer, offset, file.path, problem);
+  return buffer;
+}
