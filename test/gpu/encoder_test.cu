@@ -103,12 +103,15 @@ struct Encoder {
   float *gFinal, *bias, *table;
   std::vector<float> biasHost;
   // work space
-  float* x;
+  float *x, *parts;  // parts of K of a cut product, up to 8
+  long long partStride;
+  int split = 1;  // of the last product that adds to x
+  float addScale = 1;
   half *operand, *qkv, *attn, *h, *keys, *values;
   float* hidden;
   int* ids;
   bool hopper = false;
-  int forceTile = 0;
+  int forceTile = 0, forceSplit = 0;
   Timer timer;
 
   Encoder(const Shape& shape, int capacity_) : s(shape), capacity(up(capacity_, 256)) {
@@ -170,6 +173,8 @@ struct Encoder {
     table = device<float>(t.size());
     CK(cudaMemcpy(table, t.data(), t.size() * 4, cudaMemcpyHostToDevice));
     x = device<float>((size_t)capacity * groups * 16);
+    partStride = (long long)capacity * groups * 4;
+    parts = device<float>((size_t)partStride * 4 * 8);
     operand = device<half>((size_t)capacity * kD * 64);
     qkv = device<half>((size_t)3 * s.heads * capacity * dPad, 0);
     attn = device<half>((size_t)capacity * kI * 64, 0);
@@ -184,6 +189,7 @@ struct Encoder {
 
   void poison() {
     CK(cudaMemset(x, 0x77, (size_t)capacity * groups * 64));
+    CK(cudaMemset(parts, 0x77, (size_t)partStride * 16 * 8));
     CK(cudaMemset(operand, 0x77, (size_t)capacity * kD * 128));
     CK(cudaMemset(attn, 0x77, (size_t)capacity * kI * 128));
     CK(cudaMemset(h, 0x77, (size_t)capacity * kF * 128));
@@ -209,32 +215,41 @@ struct Encoder {
     CK(cudaGetLastError());
   }
 
-  // Tokens a tile: the cheapest by waves * (tokens + overhead).
-  int tile_tokens(int rowTiles, int T) const {
-    if (forceTile) return forceTile;
-    if (!hopper) return T <= 64 ? 64 : 128;
-    int best = 64;
+  // Tokens a tile and parts of K: the cheapest by ../../server/engine/cuda/encoder_tiles.ts's measure.
+  struct Tiling {
+    int tokens, split;
+  };
+  Tiling tiling(const Fused& f, int T, bool splits) const {
+    Tiling best{0, 1};
     double least = 1e30;
+    const int slots = hopper ? multiprocessors / 2 : multiprocessors;
     for (int nt : {64, 128, 256}) {
-      const int tiles = (rowTiles + 1) / 2 * ((T + nt - 1) / nt), clusters = multiprocessors / 2;
-      const double cost = (double)((tiles + clusters - 1) / clusters) * (nt + 24);
-      if (cost < least * 0.999) {
-        least = cost;
-        best = nt;
+      if (!hopper && nt == 256) continue;
+      if (forceTile && nt != forceTile) continue;
+      for (int split : {1, 2, 3, 4, 6, 8}) {
+        if (split > 1 && (!splits || split * 2 > f.kUnits || (!forceSplit && split * up(T, 256) > 2048))) continue;
+        if (forceSplit && split != (splits && forceSplit * 2 <= f.kUnits ? forceSplit : 1)) continue;
+        const int tiles = (hopper ? (f.rowTiles + 1) / 2 : f.rowTiles) * ((T + nt - 1) / nt) * split;
+        const double cost = (double)((tiles + slots - 1) / slots) * ((f.kUnits + split - 1) / split + 4) * (nt + 73) +
+                            (split > 1 ? (double)split * T * f.rowTiles * 128 * 8 / 13000 : 0);
+        if (cost < least * 0.999) {
+          least = cost;
+          best = {nt, split};
+        }
       }
     }
     return best;
   }
   template <class K, class H, class... A>
-  void product(const char* name, K* const (&portable)[2], H* const (&hop)[3], const Fused& f, const half* in, int T, A... args) {
-    const int nt = tile_tokens(f.rowTiles, T), tokenTiles = (T + nt - 1) / nt;
+  void product(const char* name, K* const (&portable)[2], H* const (&hop)[3], const Fused& f, Tiling tile, const half* in, int T, A... args) {
+    const int nt = tile.tokens, tokenTiles = (T + nt - 1) / nt;
     timed(name, [&] {
 #ifdef HOPPER
       if (hopper) {
         auto* kernel = hop[nt == 64 ? 0 : nt == 128 ? 1 : 2];
         const int shared = nt == 64 ? ::hopper::Rings<64>::BYTES : nt == 128 ? ::hopper::Rings<128>::BYTES : ::hopper::Rings<256>::BYTES;
         CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
-        const int blocks = std::min(multiprocessors / 2 * 2, (f.rowTiles + 1) / 2 * 2 * tokenTiles);
+        const int blocks = std::min(multiprocessors / 2 * 2, (f.rowTiles + 1) / 2 * 2 * tokenTiles * tile.split);
         kernel<<<blocks, 384, shared>>>(f.units, in, f.kUnits, f.rowTiles, tokenTiles, args...);
         return;
       }
@@ -242,7 +257,7 @@ struct Encoder {
       auto* kernel = portable[nt == 64 ? 0 : 1];
       const int stages = getenv("STAGES") ? atoi(getenv("STAGES")) : 2, shared = stages * (encoder::UNIT_BYTES + nt * 256);
       CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
-      kernel<<<dim3(tokenTiles, f.rowTiles), 256, shared>>>(f.units, in, f.kUnits, stages, args...);
+      kernel<<<dim3(tokenTiles, f.rowTiles, tile.split), 256, shared>>>(f.units, in, f.kUnits, stages, args...);
     });
   }
 #ifdef HOPPER
@@ -257,9 +272,10 @@ struct Encoder {
     timed("embed", [&] { encoder_embed<<<up(T, 256) / 8, 512>>>(x, embeddingChunks, ids, T, groups, chunks); });
   }
   void norm(const float* gamma, int T) {
-    timed("norm", [&] { encoder_norm<<<up(T, 64) / 8, 512>>>((const float4*)x, gamma, operand, s.D, 1e-6f); });
+    timed("norm", [&] { encoder_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gamma, operand, s.D, 1e-6f); });
+    split = 1;
   }
-  void project(const Layer& l, int T) { PRODUCT(qkv, "qkv", l.qkv, operand, T, qkv, inner, s.dKv, dPad / 64, tokenBlocks); }
+  void project(const Layer& l, int T) { PRODUCT(qkv, "qkv", l.qkv, tiling(l.qkv, T, false), operand, T, qkv, inner, s.dKv, dPad / 64, tokenBlocks); }
   void attend(int T) {
     timed("attention", [&] {
 #ifdef HOPPER
@@ -277,16 +293,23 @@ struct Encoder {
       kernel<<<dim3((T + 63) / 64, s.heads), 128, shared>>>(qkv, table, attn, T, tokenBlocks, s.dKv, maxDistance, kI);
     });
   }
-  void output(const Layer& l, int T) { PRODUCT(add, "o", l.out, attn, T, (float4*)x, groups, 1.f); }
+  void add(const char* name, const Fused& f, const half* in, int T, float scale) {
+    const Tiling t = tiling(f, T, true);
+    split = t.split;
+    addScale = scale;
+    PRODUCT(add, name, f, t, in, T, (float4*)x, (float4*)parts, partStride, groups, scale, split);
+  }
+  void output(const Layer& l, int T) { add("o", l.out, attn, T, 1.f); }
   void inward(const Layer& l, int T) {
-    if (s.gated) PRODUCT(gated, "wi", l.in, operand, T, h, kF, s.kind);
-    else PRODUCT(act, "wi", l.in, operand, T, h, kF, s.kind);
+    if (s.gated) PRODUCT(gated, "wi", l.in, tiling(l.in, T, false), operand, T, h, kF, s.kind);
+    else PRODUCT(act, "wi", l.in, tiling(l.in, T, false), operand, T, h, kF, s.kind);
   }
-  void down(const Layer& l, int T) { PRODUCT(add, "wo", l.down, h, T, (float4*)x, groups, 1.f / encoder::H_SCALE); }
+  void down(const Layer& l, int T) { add("wo", l.down, h, T, 1.f / encoder::H_SCALE); }
   void last(int T) {
-    timed("final norm", [&] { encoder_final_norm<<<up(T, 64) / 8, 512>>>((const float4*)x, gFinal, operand, hidden, T, s.D, 1e-6f); });
+    timed("final norm", [&] { encoder_final_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gFinal, operand, s.D, 1e-6f, hidden, T); });
+    split = 1;
   }
-  void crossed(const Layer& l, int T) { PRODUCT(cross, "cross", l.cross, operand, T, keys, values, inner, T); }
+  void crossed(const Layer& l, int T) { PRODUCT(cross, "cross", l.cross, tiling(l.cross, T, false), operand, T, keys, values, inner, T); }
 
   void encode(int T) {
     embed(T);
@@ -439,22 +462,23 @@ static void check_kernels(Encoder& e, int T, const char* label) {
   float* a = r.tiles(e.attn, e.inner);
   line.add("attention", r.error(a, r.attention(qkv), TI), 6e-4);
   e.output(l, T);
+  e.norm(l.g2, T);  // which settles a cut product
   float* x2 = r.residual();
   want = r.copy(x, TD);
   r.multiply(l.o, a, want, true);
   line.add("o", r.error(x2, want, TD), 3e-4);
-  e.norm(l.g2, T);
   n = r.tiles(e.operand, e.s.D);
+  line.add("norm", r.error(n, r.norm(x2, l.g2), TD), 4e-4);
   e.inward(l, T);
   float* h = r.tiles(e.h, e.s.F, 1.f / encoder::H_SCALE);
   float* wi = e.s.gated ? r.multiply({&l.wi0, &l.wi1}, n) : r.multiply({&l.wi0}, n);
   line.add("wi", r.error(h, r.activate(wi), (size_t)T * e.s.F), 8e-4);
   e.down(l, T);
+  e.last(T);
   float* x3 = r.residual();
   want = r.copy(x2, TD);
   r.multiply(l.wo, h, want, true);
   line.add("wo", r.error(x3, want, TD), 5e-4);
-  e.last(T);
   line.add("final", r.error(e.hidden, r.norm(x3, e.gFinal), TD), 1e-6);
   n = r.tiles(e.operand, e.s.D);
   e.crossed(l, T);
@@ -563,10 +587,11 @@ int main(int argc, char** argv) {
   printf("%s, %d multiprocessors, %s\n", p.name, multiprocessors, mode.c_str());
   // name, D, F, heads, dKv, layers, decoder layers, gated, activation (0 relu, 1 gelu_new, 2 silu), wi scale
   const Shape odd[] = {{"starter", 384, 1024, 6, 64, 6, 4, true, 2, 1}, {"odd", 200, 72, 3, 40, 2, 2, true, 1, 1}, {"t5", 512, 2048, 8, 64, 2, 1, false, 0, 1},
-                       {"wide heads", 320, 648, 2, 256, 2, 1, true, 2, 300}, {"heads of 128", 256, 136, 5, 128, 2, 1, true, 1, 1}, {"one tile", 128, 64, 2, 16, 1, 1, false, 1, 1}};
+                       {"wide heads", 320, 648, 2, 256, 2, 1, true, 2, 300}, {"heads of 128", 256, 136, 5, 128, 2, 1, true, 1, 1}, {"one tile", 128, 64, 2, 16, 1, 1, false, 1, 1},
+                       {"very wide", 4616, 264, 2, 64, 1, 1, true, 2, 1}};
   const Shape ul2{"flan-ul2", 4096, 16384, 16, 256, 32, 32, true, 2, 1};
   if (mode == "small" || mode == "check") {
-    const std::vector<int> sizes = mode == "small" ? std::vector<int>{1, 17, 129} : std::vector<int>{1, 2, 17, 63, 129, 300, 511, 1000};
+    const std::vector<int> sizes = mode == "small" ? std::vector<int>{1, 18, 129} : std::vector<int>{1, 2, 17, 63, 129, 300, 511, 1000};
     for (const Shape& s : odd) {
       Encoder e(s, sizes.back());
       for (int h = hopperCard ? 1 : 0; h >= 0; h--) {
@@ -575,10 +600,11 @@ int main(int argc, char** argv) {
           for (int tile : h ? std::vector<int>{64, 128, 256} : std::vector<int>{64, 128}) {
             if (mode == "check" && tile != 128 && T % 2 == 0) continue;
             e.forceTile = tile;
+            e.forceSplit = T % 3 ? 1 : T % 2 ? 3 : 4;
             const std::string label = std::string(s.name) + (h ? " hopper " : " portable ") + std::to_string(tile);
             check_kernels(e, T, label.c_str());
           }
-        e.forceTile = 0;
+        e.forceTile = e.forceSplit = 0;
         check_whole(e, sizes.back(), (std::string(s.name) + (h ? " hopper" : " portable")).c_str(), 3e-3);
       }
     }
@@ -615,6 +641,12 @@ int main(int argc, char** argv) {
           }
         e.forceTile = 0;
         time_encoder(e, T);
+        if (getenv("WHOLE")) {
+          e.forceSplit = 1;
+          printf("uncut: ");
+          time_encoder(e, T);
+          e.forceSplit = 0;
+        }
       }
     }
   }

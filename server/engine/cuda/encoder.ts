@@ -9,26 +9,33 @@ import { CancelledError } from '../../errors';
 import type { T5Config } from '../../weights/config';
 import { paddedK } from '../../weights/layout';
 import type { StopSignal } from '../engine';
-import { type CudaDriver, f32, i32, type Kernel, type KernelArgument, pointer } from './driver';
+import { type CudaDriver, f32, i32, type Kernel, type KernelArgument, pointer, u64 } from './driver';
+import { PART_TOKENS, padTokens, type Tiling, tileSizes, tiling } from './encoder_tiles';
 import { EncoderWeights, type FusedMatrix } from './encoder_weights';
 import type { DevicePtr, EmbeddingTable, EncoderHalf, StagedTensor } from './seams';
 
-/** Tokens are padded to the largest tile of a product. */
-const TOKEN_PAD = 256;
 const UNIT_BYTES = 16_640;
 /** The input of `wo` is stored times 2^-6 (kernels/encoder.cuh); its product is scaled back. */
 const WO_SCALE = 64;
 const ACTIVATION = { relu: 0, gelu_new: 1, silu: 2 } as const;
-const TOKENWISE_THREADS = 512;
+const EMBED_THREADS = 512;
+const NORM_THREADS = 1024;
 
 type Product = 'qkv' | 'add' | 'gated' | 'act' | 'cross';
 
-/** A product's kernel for tiles of `tokens` tokens. */
+/** A product's kernel for one tile size. */
 interface ProductKernel {
-  readonly tokens: number;
   readonly kernel: Kernel;
   readonly shared: number;
 }
+
+/** What the norm after a product must still add to the residual stream: `split` parts, in order. */
+interface Pending {
+  readonly split: number;
+  readonly scale: number;
+}
+
+const NOTHING_PENDING: Pending = { split: 1, scale: 1 };
 
 /** Addresses of one allocation. */
 interface WorkSpace {
@@ -36,6 +43,8 @@ interface WorkSpace {
   readonly tokens: number;
   /** F32 residual stream. */
   readonly x: DevicePtr;
+  /** F32 parts of a product cut along K, in the order of x. */
+  readonly parts: DevicePtr;
   /** F16 input of q/k/v, wi and the cross projections [.., dModel]. */
   readonly operand: DevicePtr;
   readonly qkv: DevicePtr;
@@ -54,7 +63,7 @@ export class CudaEncoder implements EncoderHalf {
   readonly #config: T5Config;
   readonly #embedding: EmbeddingTable;
   readonly #weights: EncoderWeights;
-  readonly #products: Readonly<Record<Product, readonly ProductKernel[]>>;
+  readonly #products: Readonly<Record<Product, ReadonlyMap<number, ProductKernel>>>;
   readonly #hopper: boolean;
   readonly #stages: number;
   readonly #embed: Kernel;
@@ -77,13 +86,15 @@ export class CudaEncoder implements EncoderHalf {
     // The sm_90a part of the image is for 9.0 alone; its products use instructions that no other card has.
     this.#hopper = driver.device.capability === 90;
     this.#stages = driver.device.sharedBytes >= 3 * portableStage(128) ? 3 : 2;
-    const products = (name: Product): ProductKernel[] =>
-      (this.#hopper ? [64, 128, 256] : [64, 128]).map((tokens) => {
-        const shared = this.#hopper ? hopperShared(tokens) : this.#stages * portableStage(tokens);
-        const found = kernel(`encoder_${name}_${this.#hopper ? 'h' : ''}${tokens}`);
-        driver.allowShared(found, shared);
-        return { tokens, kernel: found, shared };
-      });
+    const products = (name: Product): ReadonlyMap<number, ProductKernel> =>
+      new Map(
+        tileSizes(this.#hopper).map((tokens) => {
+          const shared = this.#hopper ? hopperShared(tokens) : this.#stages * portableStage(tokens);
+          const found = kernel(`encoder_${name}_${this.#hopper ? 'h' : ''}${tokens}`);
+          driver.allowShared(found, shared);
+          return [tokens, { kernel: found, shared }];
+        }),
+      );
     this.#products = {
       qkv: products('qkv'),
       add: products('add'),
@@ -133,34 +144,51 @@ export class CudaEncoder implements EncoderHalf {
       shared: this.#attentionShared,
     } as const;
     const pace = new Pace(driver, signal);
-    const norm = (gamma: DevicePtr) =>
-      driver.launch(this.#norm, { grid: [tokenBlocks * 8], block: TOKENWISE_THREADS }, [
+    const stride = (padTokens(tokens) * paddedK(dModel)) / 4;
+    let pending = NOTHING_PENDING;
+    const norm = (kernel: Kernel, gamma: DevicePtr, ...rest: KernelArgument[]) => {
+      driver.launch(kernel, { grid: [tokenBlocks * 8], block: NORM_THREADS }, [
         pointer(work.x),
+        pointer(work.parts),
+        u64(stride),
+        i32(pending.split),
+        f32(pending.scale),
         pointer(gamma),
         pointer(work.operand),
         i32(dModel),
         f32(layerNormEpsilon),
+        ...rest,
       ]);
-    const add = (matrix: FusedMatrix, operand: DevicePtr, scale: number) =>
-      this.#product('add', matrix, operand, tokens, [pointer(work.x), i32(groups), f32(scale)]);
+      pending = NOTHING_PENDING;
+    };
+    const product = (name: Product, matrix: FusedMatrix, operand: DevicePtr, rest: readonly KernelArgument[]) =>
+      this.#product(name, matrix, this.#tiling(matrix, tokens, false), operand, tokens, rest);
+    const add = (matrix: FusedMatrix, operand: DevicePtr, scale: number) => {
+      const tiles = this.#tiling(matrix, tokens, true);
+      pending = { split: tiles.split, scale };
+      this.#product('add', matrix, tiles, operand, tokens, [
+        pointer(work.x),
+        pointer(work.parts),
+        u64(stride),
+        i32(groups),
+        f32(scale),
+        i32(tiles.split),
+      ]);
+    };
     try {
       driver.upload(work.ids, ids);
-      driver.launch(
-        this.#embed,
-        { grid: [(Math.ceil(tokens / TOKEN_PAD) * TOKEN_PAD) / 8], block: TOKENWISE_THREADS },
-        [
-          pointer(work.x),
-          pointer(this.#embedding.address),
-          pointer(work.ids),
-          i32(tokens),
-          i32(groups),
-          i32(this.#embedding.chunks),
-        ],
-      );
+      driver.launch(this.#embed, { grid: [padTokens(tokens) / 8], block: EMBED_THREADS }, [
+        pointer(work.x),
+        pointer(this.#embedding.address),
+        pointer(work.ids),
+        i32(tokens),
+        i32(groups),
+        i32(this.#embedding.chunks),
+      ]);
       for (const layer of this.#weights.layers) {
         pace.next();
-        norm(layer.attentionNorm);
-        this.#product('qkv', layer.qkv, work.operand, tokens, [
+        norm(this.#norm, layer.attentionNorm);
+        product('qkv', layer.qkv, work.operand, [
           pointer(work.qkv),
           i32(innerWidth),
           i32(dKv),
@@ -178,27 +206,19 @@ export class CudaEncoder implements EncoderHalf {
           i32(paddedK(innerWidth) / 64),
         ]);
         add(layer.o, work.attended, 1);
-        norm(layer.feedForwardNorm);
-        this.#product(gated ? 'gated' : 'act', layer.wi, work.operand, tokens, [
+        norm(this.#norm, layer.feedForwardNorm);
+        product(gated ? 'gated' : 'act', layer.wi, work.operand, [
           pointer(work.inner),
           i32(paddedK(this.#config.dFf) / 64),
           i32(ACTIVATION[activation]),
         ]);
         add(layer.wo, work.inner, WO_SCALE);
       }
-      driver.launch(this.#finalNorm, { grid: [tokenBlocks * 8], block: TOKENWISE_THREADS }, [
-        pointer(work.x),
-        pointer(this.#weights.finalNorm),
-        pointer(work.operand),
-        pointer(hidden),
-        i32(tokens),
-        i32(dModel),
-        f32(layerNormEpsilon),
-      ]);
+      norm(this.#finalNorm, this.#weights.finalNorm, pointer(hidden), i32(tokens));
       for (const [layer, matrix] of this.#weights.cross.entries()) {
         pace.next();
         const outputs = [pointer(work.keys), pointer(work.values), i32(innerWidth), i32(tokens)];
-        this.#product('cross', matrix, work.operand, tokens, outputs);
+        product('cross', matrix, work.operand, outputs);
         cross(layer, work.keys, work.values);
       }
     } finally {
@@ -220,46 +240,42 @@ export class CudaEncoder implements EncoderHalf {
     return (2 + 2 * stages) * block + (1 + 4 * stages) * 8;
   }
 
-  /** Queues one product over the operand tiles at `operand`, in the tile size that takes the fewest waves of work. */
+  #tiling(matrix: FusedMatrix, tokens: number, cut: boolean): Tiling {
+    return tiling(matrix, tokens, this.#hopper, this.#driver.device.multiprocessors, cut);
+  }
+
+  /** Queues one product over the operand tiles at `operand`. `rest`: what its epilogue takes. */
   #product(
     name: Product,
     matrix: FusedMatrix,
+    tiles: Tiling,
     operand: DevicePtr,
     tokens: number,
     rest: readonly KernelArgument[],
   ): void {
+    const found = this.#products[name].get(tiles.tokens);
+    if (!found) throw new RangeError(`No product for tiles of ${tiles.tokens} tokens.`);
+    const { kernel, shared } = found;
     const { rowTiles, kUnits, units } = matrix;
-    const processors = this.#driver.device.multiprocessors;
+    const tokenTiles = Math.ceil(tokens / tiles.tokens);
     const head = [pointer(units), pointer(operand), i32(kUnits)];
-    if (!this.#hopper) {
-      const choice = pick(this.#products[name], ({ tokens: tile }) => (tokens <= 64 ? tile : -tile));
-      const grid = [Math.ceil(tokens / choice.tokens), rowTiles] as const;
-      this.#driver.launch(choice.kernel, { grid, block: 256, shared: choice.shared }, [
-        ...head,
-        i32(this.#stages),
-        ...rest,
-      ]);
-      return;
+    if (this.#hopper) {
+      const pairs = Math.ceil(rowTiles / 2) * tokenTiles * tiles.split;
+      const grid = [2 * Math.min(Math.floor(this.#driver.device.multiprocessors / 2), pairs)] as const;
+      this.#driver.launch(kernel, { grid, block: 384, shared }, [...head, i32(rowTiles), i32(tokenTiles), ...rest]);
+    } else {
+      const grid = [tokenTiles, rowTiles, tiles.split] as const;
+      this.#driver.launch(kernel, { grid, block: 256, shared }, [...head, i32(this.#stages), ...rest]);
     }
-    const pairs = Math.ceil(rowTiles / 2);
-    const clusters = Math.floor(processors / 2);
-    const choice = pick(this.#products[name], ({ tokens: tile }) =>
-      hopperCost(pairs * Math.ceil(tokens / tile), clusters, tile),
-    );
-    const tokenTiles = Math.ceil(tokens / choice.tokens);
-    this.#driver.launch(
-      choice.kernel,
-      { grid: [2 * Math.min(clusters, pairs * tokenTiles)], block: 384, shared: choice.shared },
-      [...head, i32(rowTiles), i32(tokenTiles), ...rest],
-    );
   }
 
   #workLayout(tokens: number): { bytes: number; at: (base: DevicePtr) => WorkSpace } {
     const { dModel, dFf, numHeads, dKv } = this.#config;
-    const padded = Math.ceil(tokens / TOKEN_PAD) * TOKEN_PAD;
+    const padded = padTokens(tokens);
     const inner = numHeads * dKv;
     const sizes = {
       x: padded * paddedK(dModel) * 4,
+      parts: PART_TOKENS * paddedK(dModel) * 4,
       operand: padded * paddedK(dModel) * 2,
       qkv: 3 * numHeads * padded * this.#headWidth * 2,
       attended: padded * paddedK(inner) * 2,
@@ -335,20 +351,10 @@ function portableStage(tokens: number): number {
   return UNIT_BYTES + tokens * 256;
 }
 
-/** Shared memory of the Hopper products: two rings and their barriers (`Rings` in kernels/encoder_hopper.cu). */
+/** Shared memory of the Hopper products: two rings, their barriers, and a kilobyte a warp (`Rings` in kernels/encoder_hopper.cu). */
 function hopperShared(tokens: number): number {
   const operandSlots = tokens === 256 ? 5 : 8;
-  const unitSlots = tokens === 256 ? 4 : tokens === 128 ? 5 : 8;
-  return operandSlots * tokens * 128 + unitSlots * UNIT_BYTES + (operandSlots + unitSlots) * 16;
-}
-
-/** Waves of tiles times what a tile costs: its tokens, and a part that does not shrink with them. */
-function hopperCost(tiles: number, clusters: number, tokens: number): number {
-  return Math.ceil(tiles / clusters) * (tokens + 24);
-}
-
-function pick(kernels: readonly ProductKernel[], cost: (kernel: ProductKernel) => number): ProductKernel {
-  const [first, ...others] = kernels;
-  if (!first) throw new RangeError('No kernel to choose from.');
-  return others.reduce((best, next) => (cost(next) < cost(best) ? next : best), first);
+  const unitSlots = tokens === 256 ? 3 : tokens === 128 ? 5 : 8;
+  const rings = operandSlots * tokens * 128 + unitSlots * UNIT_BYTES + (operandSlots + unitSlots) * 16;
+  return Math.ceil(rings / 128) * 128 + 8 * 1024;
 }

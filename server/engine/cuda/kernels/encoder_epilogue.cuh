@@ -2,21 +2,64 @@
 //
 // Each is given the accumulators of one warp, 16 rows (output features) x 8 NJ tokens, in the layout of m16n8k16:
 // acc[j] = (row g, token 8j + 2t), (g, 8j + 2t + 1), (g + 8, 8j + 2t), (g + 8, 8j + 2t + 1). fp16 outputs are wanted with features
-// contiguous, so 8x8 blocks are transposed in registers and four lanes trade words until each holds 16 bytes of one token.
+// contiguous, so 8x8 blocks are transposed on the way: by `Registers` with movmatrix and shuffles on any card, by `Shared`
+// through a kilobyte of shared memory a warp on Hopper, whose stmatrix transposes.
 #pragma once
 #include "encoder.cuh"
 
 namespace encoder {
 
-// The 8 features of row group `high` (0: rows 0-7, 1: rows 8-15) of the 32 tokens from 8 j on: this lane gets those of token
-// 8 (j + t) + g. `value(x)` is applied before rounding.
-template <int NJ>
-__device__ __forceinline__ uint4 features8(float (&acc)[NJ][4], int j, int high) {
-  uint32_t w[4];
+// Both give sink(token, feature, chunk): 8 features (`feature` 0 or 8, counted from the warp's row) of one token (counted
+// from the warp's first) as 16 bytes. HALVES = 1 leaves out rows 8 to 15.
+struct Registers {
+  template <int HALVES, int NJ, class Sink>
+  __device__ __forceinline__ void each(float (&acc)[NJ][4], const Sink& sink) const {
+    const int lane = threadIdx.x & 31, token = 8 * (lane & 3) + (lane >> 2);
 #pragma unroll
-  for (int i = 0; i < 4; i++) w[i] = transpose8(pack(acc[j + i][2 * high], acc[j + i][2 * high + 1]));
-  return gather_quad(w[0], w[1], w[2], w[3]);
-}
+    for (int high = 0; high < HALVES; high++)
+#pragma unroll
+      for (int j = 0; j < NJ; j += 4) {
+        uint32_t w[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) w[i] = transpose8(pack(acc[j + i][2 * high], acc[j + i][2 * high + 1]));
+        sink(8 * j + token, 8 * high, gather_quad(w[0], w[1], w[2], w[3]));
+      }
+  }
+};
+
+struct Shared {
+  static constexpr int BYTES = 1024;  // a warp
+  uint32_t base;                      // of this warp
+  template <int HALVES, int NJ, class Sink>
+  __device__ __forceinline__ void each(float (&acc)[NJ][4], const Sink& sink) const {
+#if __CUDA_ARCH__ >= 900
+    const int lane = threadIdx.x & 31;
+    constexpr int STEP = 4 / HALVES;  // blocks of 8 tokens at a time, 512 bytes
+    // stmatrix: lane i gives the address of row i % 8 of matrix i / 8; lanes read in the order of memory
+    const int matrix = lane >> 3, row = lane & 7;
+    const int to = HALVES == 1 ? lane * 16 : (((matrix >> 1) * 8 + row) * 2 + (matrix & 1)) * 16;
+#pragma unroll
+    for (int j = 0; j < NJ; j += STEP) {
+      const uint32_t buffer = base + (j / STEP & 1) * 512;
+      uint32_t w[4];
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int block = j + i / HALVES, high = i % HALVES;
+        w[i] = pack(acc[block][2 * high], acc[block][2 * high + 1]);
+      }
+      asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(buffer + to), "r"(w[0]), "r"(w[1]),
+                   "r"(w[2]), "r"(w[3]) : "memory");
+      __syncwarp();
+      uint4 v;
+      asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(buffer + lane * 16) : "memory");
+      sink(8 * j + lane / HALVES, 8 * (lane % HALVES), v);
+    }
+    __syncwarp();
+#endif
+  }
+};
+
+__device__ __forceinline__ void store16(half* to, const uint4& v) { *reinterpret_cast<uint4*>(to) = v; }
 
 __device__ __forceinline__ float activate(float x, int kind) {
   if (kind == 0) return fmaxf(x, 0.f);
@@ -29,33 +72,43 @@ __device__ __forceinline__ float activate(float x, int kind) {
 struct Qkv {
   half* out;
   int inner, dKv, dTiles, tokenBlocks;
-  template <int NJ>
-  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-#pragma unroll
-    for (int high = 0; high < 2; high++) {
-      const int r = row + 8 * high;
-      if (r >= 3 * inner) return;
-      const int part = r / inner, head = (r % inner) / dKv, d = r % inner % dKv, heads = inner / dKv;
-      half* base = out + (size_t)(part * heads + head) * tokenBlocks * dTiles * TILE_HALFS;
-#pragma unroll
-      for (int j = 0; j < NJ; j += 4) {
-        const uint4 v = features8(acc, j, high);
-        *reinterpret_cast<uint4*>(base + tile_chunk(token + 8 * (j + t) + g, d, dTiles)) = v;
-      }
-    }
+  template <int NJ, class Stage>
+  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4], const Stage& stage, int) const {
+    const size_t plane = (size_t)tokenBlocks * dTiles * TILE_HALFS;
+    // where each half of the 16 rows goes: the plane of its head, and d in it; a head's width is a multiple of 8
+    const int low = row / dKv, high = (row + 8) / dKv, lowD = row % dKv, highD = (row + 8) % dKv;
+    stage.template each<2>(acc, [&](int t, int feature, const uint4& v) {
+      if (row + feature < 3 * inner) store16(out + (feature ? high : low) * plane + tile_chunk(token + t, feature ? highD : lowD, dTiles), v);
+    });
   }
 };
 
-// x += scale * product, on the residual fragments.
+// x += scale * product on the residual fragments. When K is cut into several parts, each writes its unscaled sum to
+// parts + part * stride instead, and the norm that follows adds them in order: the same result in every run.
 struct Add {
   float4* x;
-  int groups;  // features / 16
+  float4* parts;
+  long long stride;  // of parts, in float4
+  int groups;        // features / 16
   float scale;
-  template <int NJ>
-  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
-    float4* p = x + ((size_t)(token >> 3) * groups + (row >> 4)) * 32 + (threadIdx.x & 31);
-    const size_t step = (size_t)groups * 32;
+  int split;
+  template <int NJ, class Stage>
+  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4], const Stage&, int part) const {
+    const size_t at = ((size_t)(token >> 3) * groups + (row >> 4)) * 32 + (threadIdx.x & 31), step = (size_t)groups * 32;
+    if (split > 1) {
+      float4* p = parts + part * stride + at;
+#pragma unroll
+      for (int j = 0; j < NJ; j++) p[j * step] = make_float4(acc[j][0], acc[j][1], acc[j][2], acc[j][3]);
+      return;
+    }
+    float4* p = x + at;
+#if __CUDA_ARCH__ >= 900
+    // added in the L2 cache, one addition an element and launch, so in no particular order and yet always the same
+#pragma unroll
+    for (int j = 0; j < NJ; j++)
+      asm volatile("red.global.add.v4.f32 [%0], {%1,%2,%3,%4};" ::"l"(p + j * step), "f"(acc[j][0] * scale), "f"(acc[j][1] * scale),
+                   "f"(acc[j][2] * scale), "f"(acc[j][3] * scale) : "memory");
+#else
     constexpr int BATCH = NJ < 8 ? NJ : 8;
 #pragma unroll
     for (int j = 0; j < NJ; j += BATCH) {
@@ -69,6 +122,7 @@ struct Add {
                                         fmaf(a[3], scale, v[i].w));
       }
     }
+#endif
   }
 };
 
@@ -76,19 +130,14 @@ struct Add {
 struct Gated {
   half* out;
   int kTiles, kind;
-  template <int NJ>
-  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  template <int NJ, class Stage>
+  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4], const Stage& stage, int) const {
 #pragma unroll
     for (int j = 0; j < NJ; j++) {
       acc[j][0] = activate(acc[j][0], kind) * acc[j][2] * H_SCALE;
       acc[j][1] = activate(acc[j][1], kind) * acc[j][3] * H_SCALE;
     }
-#pragma unroll
-    for (int j = 0; j < NJ; j += 4) {
-      const uint4 v = features8(acc, j, 0);
-      *reinterpret_cast<uint4*>(out + tile_chunk(token + 8 * (j + t) + g, row >> 1, kTiles)) = v;
-    }
+    stage.template each<1>(acc, [&](int t, int, const uint4& v) { store16(out + tile_chunk(token + t, row >> 1, kTiles), v); });
   }
 };
 
@@ -96,22 +145,14 @@ struct Gated {
 struct Act {
   half* out;
   int kTiles, kind;
-  template <int NJ>
-  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  template <int NJ, class Stage>
+  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4], const Stage& stage, int) const {
 #pragma unroll
     for (int j = 0; j < NJ; j++) {
 #pragma unroll
       for (int i = 0; i < 4; i++) acc[j][i] = activate(acc[j][i], kind) * H_SCALE;
     }
-#pragma unroll
-    for (int high = 0; high < 2; high++) {
-#pragma unroll
-      for (int j = 0; j < NJ; j += 4) {
-        const uint4 v = features8(acc, j, high);
-        *reinterpret_cast<uint4*>(out + tile_chunk(token + 8 * (j + t) + g, row + 8 * high, kTiles)) = v;
-      }
-    }
+    stage.template each<2>(acc, [&](int t, int feature, const uint4& v) { store16(out + tile_chunk(token + t, row + feature, kTiles), v); });
   }
 };
 
@@ -119,21 +160,13 @@ struct Act {
 struct Cross {
   half *keys, *values;
   int inner, tokens;
-  template <int NJ>
-  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4]) const {
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-#pragma unroll
-    for (int high = 0; high < 2; high++) {
-      const int r = row + 8 * high;
-      if (r >= 2 * inner) return;
+  template <int NJ, class Stage>
+  __device__ __forceinline__ void operator()(int row, int token, float (&acc)[NJ][4], const Stage& stage, int) const {
+    stage.template each<2>(acc, [&](int t, int feature, const uint4& v) {
+      const int r = row + feature;
       half* base = r < inner ? keys + r : values + (r - inner);
-#pragma unroll
-      for (int j = 0; j < NJ; j += 4) {
-        const uint4 v = features8(acc, j, high);
-        const int tok = token + 8 * (j + t) + g;
-        if (tok < tokens) *reinterpret_cast<uint4*>(base + (size_t)tok * inner) = v;
-      }
-    }
+      if (r < 2 * inner && token + t < tokens) store16(base + (size_t)(token + t) * inner, v);
+    });
   }
 };
 

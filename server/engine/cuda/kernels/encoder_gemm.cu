@@ -17,10 +17,10 @@ __device__ __forceinline__ void copy16(uint32_t dst, const void* src) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src));
 }
 
-// w: weight units [rowTiles][kUnits]; x: operand tiles [tokens / 64][2 kUnits]. Grid (token tiles, row tiles).
+// w: weight units [rowTiles][kUnits]; x: operand tiles [tokens / 64][2 kUnits]. Grid (token tiles, row tiles, parts of K).
 template <int NT, class Epilogue>
 __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const half* __restrict__ x, int kUnits, int stages,
-                                        const Epilogue& epilogue) {
+                                        const Epilogue& epilogue, int split = 1) {
   extern __shared__ __align__(1024) uint8_t ring[];
   constexpr int X_BYTES = NT * UNIT * 2, STAGE = UNIT_BYTES + X_BYTES, NJ = NT / 16;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2;
@@ -41,16 +41,17 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
     for (int i = threadIdx.x; i < UNIT_BYTES / 16; i += THREADS) copy16(stage + X_BYTES + i * 16, src + i * 16);
   };
 
+  const int first = kUnits * blockIdx.z / split, end = kUnits * (blockIdx.z + 1) / split;
   float acc[2][NJ][4] = {};
-  for (int s = 0; s < stages - 1; s++) {
-    if (s < kUnits) load(s);
+  for (int kb = first; kb < first + stages - 1; kb++) {
+    if (kb < end) load(kb);
     asm volatile("cp.async.commit_group;");
   }
-  for (int kb = 0; kb < kUnits; kb++) {
+  for (int kb = first; kb < end; kb++) {
     if (stages == 2) asm volatile("cp.async.wait_group 0;" ::: "memory");
     else asm volatile("cp.async.wait_group 1;" ::: "memory");
     __syncthreads();
-    if (kb + stages - 1 < kUnits) load(kb + stages - 1);
+    if (kb + stages - 1 < end) load(kb + stages - 1);
     asm volatile("cp.async.commit_group;");
     const uint32_t xs = base + (kb % stages) * STAGE;
     const uint8_t* unit = ring + (kb % stages) * STAGE + X_BYTES;
@@ -88,12 +89,13 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
     }
   }
 #pragma unroll
-  for (int m = 0; m < 2; m++) epilogue(blockIdx.y * UNIT + warpM * 32 + m * 16, blockIdx.x * NT + warpN * (NT / 2), acc[m]);
+  for (int m = 0; m < 2; m++)
+    epilogue(blockIdx.y * UNIT + warpM * 32 + m * 16, blockIdx.x * NT + warpN * (NT / 2), acc[m], Registers{}, blockIdx.z);
 }
 
 }  // namespace portable
 
-// Launch: grid (token tiles of NT, row tiles of 128), block 256, shared stages * (16,640 + 256 NT), stages 2 or 3.
+// Launch: grid (token tiles of NT, row tiles of 128; for add also the parts of K), block 256, shared stages * (16,640 + 256 NT), stages 2 or 3.
 // The leading four parameters are the same for all: weight units, operand tiles, K / 128, stages.
 #define ENCODER_PRODUCTS(NT)                                                                                              \
   extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
@@ -102,8 +104,9 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
     portable::product<NT>(w, x, kUnits, stages, encoder::Qkv{out, inner, dKv, dTiles, tokenBlocks});                                         \
   }                                                                                                                       \
   extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
-      encoder_add_##NT(const uint8_t* w, const half* x, int kUnits, int stages, float4* residual, int groups, float scale) { \
-    portable::product<NT>(w, x, kUnits, stages, encoder::Add{residual, groups, scale});                                                      \
+      encoder_add_##NT(const uint8_t* w, const half* x, int kUnits, int stages, float4* residual, float4* parts,             \
+                       long long stride, int groups, float scale, int split) {                                            \
+    portable::product<NT>(w, x, kUnits, stages, encoder::Add{residual, parts, stride, groups, scale, split}, split);      \
   }                                                                                                                       \
   extern "C" __global__ void __launch_bounds__(portable::THREADS)                                                                   \
       encoder_gated_##NT(const uint8_t* w, const half* x, int kUnits, int stages, half* out, int kTiles, int kind) {      \

@@ -23,15 +23,16 @@ template <int NT>
 struct Rings {
   static constexpr int X_BYTES = NT * TILE * 2;
   static constexpr int X_SLOTS = NT == 256 ? 5 : 8;
-  static constexpr int W_SLOTS = NT == 256 ? 4 : NT == 128 ? 5 : 8;
+  static constexpr int W_SLOTS = NT == 256 ? 3 : NT == 128 ? 5 : 8;
   static constexpr int W_OFFSET = X_SLOTS * X_BYTES;
   static constexpr int BARRIERS = W_OFFSET + W_SLOTS * UNIT_BYTES;
-  static constexpr int BYTES = BARRIERS + (X_SLOTS + W_SLOTS) * 16;
+  static constexpr int STAGE = (BARRIERS + (X_SLOTS + W_SLOTS) * 16 + 127) / 128 * 128;  // where epilogues transpose
+  static constexpr int BYTES = STAGE + CONSUMER_WARPS * Shared::BYTES;
 };
 
 template <int NT, class Epilogue>
 __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const half* __restrict__ x, int kUnits, int rowTiles,
-                                        int tokenTiles, const Epilogue& epilogue) {
+                                        int tokenTiles, const Epilogue& epilogue, int split = 1) {
   extern __shared__ __align__(1024) uint8_t shared[];
   using R = Rings<NT>;
   const uint32_t base = shared_address(shared);
@@ -50,21 +51,22 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
   }
   cluster_sync();
 
-  // Tiles: the tokens run fastest, then pairs of row tiles.
-  const int tiles = (rowTiles + 1) / 2 * tokenTiles, first = blockIdx.x / 2, stride = gridDim.x / 2;
+  // Tiles: the tokens run fastest, then pairs of row tiles, then the parts of K.
+  const int area = (rowTiles + 1) / 2 * tokenTiles, tiles = area * split, first = blockIdx.x / 2, stride = gridDim.x / 2;
   Cursor<R::X_SLOTS> xc;
   Cursor<R::W_SLOTS> wc;
   if (threadIdx.x < 128) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if (threadIdx.x == 0) {
       for (int tile = first; tile < tiles; tile += stride) {
-        const int rowTile = min(tile / tokenTiles * 2 + (int)rank, rowTiles - 1), tokenTile = tile % tokenTiles;
+        const int part = tile / area, in = tile % area, tokenTile = in % tokenTiles;
+        const int rowTile = min(in / tokenTiles * 2 + (int)rank, rowTiles - 1);
         const uint8_t* unit = w + (size_t)rowTile * kUnits * UNIT_BYTES;
         // this block's half of the tokens
         constexpr int TOKENS = NT / 2, BLOCKS = TOKENS < TILE ? 1 : TOKENS / TILE, PART = R::X_BYTES / 2 / BLOCKS;
         const int token = tokenTile * NT + rank * TOKENS;
         const half* xp = x + (size_t)(token / TILE) * 2 * kUnits * TILE_HALFS + (token % TILE) * TILE;
-        for (int kb = 0; kb < kUnits; kb++) {
+        for (int kb = kUnits * part / split; kb < kUnits * (part + 1) / split; kb++) {
           wait(wEmpty + wc.slot * 8, wc.parity ^ 1);
           expect(wFull + wc.slot * 8, UNIT_BYTES);
           copy(base + R::W_OFFSET + wc.slot * UNIT_BYTES, unit + (size_t)kb * UNIT_BYTES, UNIT_BYTES, wFull + wc.slot * 8);
@@ -85,11 +87,13 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     const int warp = threadIdx.x / 32 - 4, lane = threadIdx.x & 31, g = lane >> 2;
+    const Shared stage{base + R::STAGE + warp * Shared::BYTES};
     for (int tile = first; tile < tiles; tile += stride) {
-      const int rowTile = tile / tokenTiles * 2 + (int)rank, tokenTile = tile % tokenTiles;
+      const int part = tile / area, in = tile % area, tokenTile = in % tokenTiles, rowTile = in / tokenTiles * 2 + (int)rank;
+      const int kFirst = kUnits * part / split, kEnd = kUnits * (part + 1) / split;
       float acc[NT / 8][4];
       int released = -1;  // the operand slot whose products are still in flight
-      for (int kb = 0; kb < kUnits; kb++) {
+      for (int kb = kFirst; kb < kEnd; kb++) {
         wait(wFull + wc.slot * 8, wc.parity);
         const uint8_t* unit = shared + R::W_OFFSET + wc.slot * UNIT_BYTES;
         uint4 q[4];
@@ -107,7 +111,7 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
           dequantize(a[step & 1], (step & 1) ? raw.z : raw.x, (step & 1) ? raw.w : raw.y, scaleG, scaleG8);
           if ((step & 3) == 0) wait(xFull + xc.slot * 8, xc.parity);
           wgmma_fence();
-          wgmma(acc, a[step & 1], wgmma_descriptor(base + xc.slot * R::X_BYTES) + 2 * (step & 3), kb == 0 && step == 0);
+          wgmma(acc, a[step & 1], wgmma_descriptor(base + xc.slot * R::X_BYTES) + 2 * (step & 3), kb == kFirst && step == 0);
           wgmma_commit();
           wgmma_wait<1>();
           if ((step & 3) == 0 && released >= 0 && lane < 2) arrive_at(xEmpty + released * 8, lane);
@@ -119,7 +123,7 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
       }
       wgmma_wait<0>();
       if (lane < 2) arrive_at(xEmpty + released * 8, lane);
-      if (rowTile < rowTiles) epilogue(rowTile * UNIT + warp * 16, tokenTile * NT, acc);
+      if (rowTile < rowTiles) epilogue(rowTile * UNIT + warp * 16, tokenTile * NT, acc, stage, part);
     }
   }
   cluster_sync();  // no block leaves while the other may still write to its shared memory
@@ -128,7 +132,7 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
 }  // namespace hopper
 
 // Launch: clusters of 2 (fixed at compile time); grid an even number of blocks, at most the multiprocessors and at most
-// 2 * ceil(rowTiles / 2) * tokenTiles; block 384; shared: the Rings' BYTES, 230,544 / 214,480 / 198,912 for 256 / 128 / 64 tokens.
+// 2 * ceil(rowTiles / 2) * tokenTiles * split; block 384; shared: the Rings' BYTES.
 // The leading five parameters are the same for all: weight units, operand tiles, K / 128, row tiles of 128, token tiles of NT.
 #define ENCODER_HOPPER(NT)                                                                                                     \
   extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
@@ -137,9 +141,9 @@ __device__ __forceinline__ void product(const uint8_t* __restrict__ w, const hal
     hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Qkv{out, inner, dKv, dTiles, tokenBlocks});                                \
   }                                                                                                                            \
   extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
-      encoder_add_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, float4* residual, int groups, \
-                        float scale) {                                                                                         \
-    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Add{residual, groups, scale});                                             \
+      encoder_add_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, float4* residual,           \
+                        float4* parts, long long stride, int groups, float scale, int split) {                                \
+    hopper::product<NT>(w, x, kUnits, rowTiles, tokenTiles, encoder::Add{residual, parts, stride, groups, scale, split}, split); \
   }                                                                                                                            \
   extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(hopper::THREADS, 1)                                           \
       encoder_gated_h##NT(const uint8_t* w, const half* x, int kUnits, int rowTiles, int tokenTiles, half* out, int kTiles,    \

@@ -2,8 +2,9 @@
 // residual stream into a product's fp16 operand (T5's norm: no mean, no bias).
 //
 // One block owns 8 tokens, which are one contiguous stretch of the residual (encoder.cuh: residual fragments). A warp
-// takes two blocks of 16 features at a time; a lane holds 2 tokens x 4 features of them. The norm reads the stretch twice,
-// the second time mostly from L1 (8 tokens x 4096 x 4 bytes = 128 KB), transposes in registers and stores 16-byte chunks.
+// takes two blocks of 16 features at a time; a lane holds 2 tokens x 4 features of each. The norm keeps what it read in
+// registers (up to 4096 features; wider models read the rest twice), transposes there and stores 16-byte chunks. Where the
+// product before it was cut along K (`split` > 1), it first adds the parts to the residual, in order.
 #include "common.cuh"
 #include "encoder.cuh"
 
@@ -11,18 +12,36 @@ namespace tokenwise {
 
 using namespace encoder;
 
-constexpr int THREADS = 512, WARPS = THREADS / 32;
+constexpr int THREADS = 1024, WARPS = THREADS / 32;
+constexpr int KEPT = 4;  // pairs of feature blocks that a warp keeps
+constexpr int EMBED_THREADS = 512;
 
-// The 1 / rms of this lane's two tokens.
-__device__ __forceinline__ float2 inverse_rms(const float4* __restrict__ row, int groups, int D, float eps) {
+struct Residual {
+  float4* x;
+  const float4* parts;
+  long long stride;  // of parts, in float4
+  int split;
+  float scale;
+  // Entry i of the stretch after the last product.
+  __device__ __forceinline__ float4 settle(size_t i) const {
+    float4 v = x[i];
+    if (split > 1) {
+      float4 s = parts[i];
+      for (int p = 1; p < split; p++) {
+        const float4 q = parts[p * stride + i];
+        s = make_float4(s.x + q.x, s.y + q.y, s.z + q.z, s.w + q.w);
+      }
+      v = make_float4(fmaf(s.x, scale, v.x), fmaf(s.y, scale, v.y), fmaf(s.z, scale, v.z), fmaf(s.w, scale, v.w));
+      x[i] = v;
+    }
+    return v;
+  }
+};
+
+// The 1 / rms of this lane's two tokens, from its share of their sums of squares.
+__device__ __forceinline__ float2 inverse_rms(float a, float b, int D, float eps) {
   __shared__ float2 part[WARPS][4];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  float a = 0.f, b = 0.f;
-  for (int f = warp; f < groups; f += WARPS) {
-    const float4 v = row[f * 32 + lane];
-    a += v.x * v.x + v.z * v.z;
-    b += v.y * v.y + v.w * v.w;
-  }
 #pragma unroll
   for (int m = 4; m < 32; m <<= 1) {
     a += __shfl_xor_sync(0xffffffffu, a, m);
@@ -40,18 +59,41 @@ __device__ __forceinline__ float2 inverse_rms(const float4* __restrict__ row, in
 }
 
 template <bool FINAL>
-__device__ __forceinline__ void norm(const float4* __restrict__ x, const float* __restrict__ gamma, half* __restrict__ out,
+__device__ __forceinline__ void norm(const Residual& residual, const float* __restrict__ gamma, half* __restrict__ out,
                                      float* __restrict__ hidden, int T, int D, float eps) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
-  const int groups = (D + UNIT - 1) / UNIT * (UNIT / 16), kTiles = groups / 4;
-  const float4* row = x + (size_t)blockIdx.x * groups * 32;
-  const float2 inv = inverse_rms(row, groups, D, eps);
-  const int token = blockIdx.x * 8;
-  for (int f = warp * 2; f < groups; f += WARPS * 2) {
+  const int groups = (D + UNIT - 1) / UNIT * (UNIT / 16), kTiles = groups / 4, token = blockIdx.x * 8;
+  const size_t row = (size_t)blockIdx.x * groups * 32 + lane;
+  float4 kept[KEPT][2];
+  float a = 0.f, b = 0.f;
+  auto square = [&](const float4& v) {
+    a += v.x * v.x + v.z * v.z;
+    b += v.y * v.y + v.w * v.w;
+  };
+#pragma unroll
+  for (int i = 0; i < KEPT; i++) {
+    const int f = (i * WARPS + warp) * 2;
+    kept[i][0] = kept[i][1] = make_float4(0.f, 0.f, 0.f, 0.f);
+    if (f < groups) {
+      kept[i][0] = residual.settle(row + f * 32);
+      kept[i][1] = residual.settle(row + (f + 1) * 32);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < KEPT; i++) {
+    square(kept[i][0]);
+    square(kept[i][1]);
+  }
+  for (int f = (KEPT * WARPS + warp) * 2; f < groups; f += WARPS * 2) {
+    square(residual.settle(row + f * 32));
+    square(residual.settle(row + (f + 1) * 32));
+  }
+  const float2 inv = inverse_rms(a, b, D, eps);
+  auto write = [&](int f, const float4& first, const float4& second) {
     uint32_t w[4];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const float4 v = row[(f + i) * 32 + lane];
+      const float4& v = i ? second : first;
       const int low = (f + i) * 16 + g, high = low + 8;
       const float gl = low < D ? gamma[low] : 0.f, gh = high < D ? gamma[high] : 0.f;
       const float4 y = make_float4(v.x * inv.x * gl, v.y * inv.y * gl, v.z * inv.x * gh, v.w * inv.y * gh);
@@ -67,7 +109,13 @@ __device__ __forceinline__ void norm(const float4* __restrict__ x, const float* 
     }
     const uint4 chunk = gather_quad(w[0], w[1], w[2], w[3]);
     *reinterpret_cast<uint4*>(out + tile_chunk(token + g, f * 16 + t * 8, kTiles)) = chunk;
+  };
+#pragma unroll
+  for (int i = 0; i < KEPT; i++) {
+    const int f = (i * WARPS + warp) * 2;
+    if (f < groups) write(f, kept[i][0], kept[i][1]);
   }
+  for (int f = (KEPT * WARPS + warp) * 2; f < groups; f += WARPS * 2) write(f, residual.x[row + f * 32], residual.x[row + (f + 1) * 32]);
 }
 
 }  // namespace tokenwise
@@ -77,11 +125,11 @@ __device__ __forceinline__ void norm(const float4* __restrict__ x, const float* 
 // ids     I32 [T]; tokens T and later become 0
 //
 // Launch: grid (padded tokens / 8), block 512.
-extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
+extern "C" __global__ void __launch_bounds__(tokenwise::EMBED_THREADS)
     encoder_embed(float* __restrict__ x, const uint8_t* __restrict__ table, const int* __restrict__ ids, int T, int groups,
                   int chunks) {
   float* row = x + (size_t)blockIdx.x * groups * 128;
-  for (int i = threadIdx.x; i < 8 * 2 * groups; i += tokenwise::THREADS) {
+  for (int i = threadIdx.x; i < 8 * 2 * groups; i += tokenwise::EMBED_THREADS) {
     const int in = i & 7, eight = i >> 3, token = blockIdx.x * 8 + in;
     float v[8] = {};
     if (token < T) embedding8(table, chunks, ids[token], eight * 8, v);
@@ -91,16 +139,17 @@ extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
   }
 }
 
-// x F32 residual fragments; gamma F32 [D]; out F16 operand tiles [.., D padded to 128].
-// Launch: grid (tokens padded to 64, / 8), block 512.
+// x F32 residual fragments; parts F32 [split][stride][4] in the same order, if split > 1; gamma F32 [D]; out F16 operand
+// tiles [.., D padded to 128]. Launch: grid (tokens padded to 64, / 8), block 1024.
 extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
-    encoder_norm(const float4* __restrict__ x, const float* __restrict__ gamma, half* __restrict__ out, int D, float eps) {
-  tokenwise::norm<false>(x, gamma, out, nullptr, 0, D, eps);
+    encoder_norm(float4* x, const float4* parts, long long stride, int split, float scale, const float* __restrict__ gamma,
+                 half* __restrict__ out, int D, float eps) {
+  tokenwise::norm<false>(tokenwise::Residual{x, parts, stride, split, scale}, gamma, out, nullptr, 0, D, eps);
 }
 
 // As encoder_norm, and hidden F32 [T, D] row-major: the encoder's output.
 extern "C" __global__ void __launch_bounds__(tokenwise::THREADS)
-    encoder_final_norm(const float4* __restrict__ x, const float* __restrict__ gamma, half* __restrict__ out,
-                       float* __restrict__ hidden, int T, int D, float eps) {
-  tokenwise::norm<true>(x, gamma, out, hidden, T, D, eps);
+    encoder_final_norm(float4* x, const float4* parts, long long stride, int split, float scale, const float* __restrict__ gamma,
+                       half* __restrict__ out, int D, float eps, float* __restrict__ hidden, int T) {
+  tokenwise::norm<true>(tokenwise::Residual{x, parts, stride, split, scale}, gamma, out, hidden, T, D, eps);
 }
