@@ -18,7 +18,7 @@ import transformers
 from safetensors.numpy import load_file
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
-from checkpoints import CHECKPOINTS, config_of, prompt_ids, write_checkpoint
+from checkpoints import CHECKPOINTS, prompt_ids, write_checkpoint
 from files import crop, dequantize, digest, is_matrix, quantize, write_safetensors
 
 ROOT = Path(__file__).resolve().parents[3]
