@@ -1,18 +1,7 @@
 /** What people call the languages that an editor knows by id: prompts use the names that documentation uses. */
 
 /** Texts that people read rather than run; a question about them is about what they say. */
-const PROSE = new Set([
-  'plaintext',
-  'text',
-  'markdown',
-  'latex',
-  'tex',
-  'restructuredtext',
-  'asciidoc',
-  'org',
-  'git-commit',
-  'log',
-]);
+const PROSE = new Set(['text', 'markdown', 'latex', 'tex', 'restructuredtext', 'asciidoc', 'org', 'git-commit', 'log']);
 
 const NAMES: ReadonlyMap<string, string> = new Map([
   ['abap', 'ABAP'],
@@ -82,9 +71,34 @@ const NAMES: ReadonlyMap<string, string> = new Map([
   ['zig', 'Zig'],
 ]);
 
-/** True for text, false for code. An unknown id is an extension's language, that is code; no id at all is text. */
-export function isProse(languageId: string | undefined): boolean {
-  return languageId === undefined || PROSE.has(languageId);
+/** Lines of code end in punctuation that sentences lack, start with a keyword, assign, or call. */
+const CODE_LINE = new RegExp(
+  [
+    /[{};]\s*$/,
+    /^\s*[\])}]/,
+    /^\s*(?:#include|#define|@\w+|\/\/|\/\*)/,
+    /^\s*(?:def|class|func|fn|function|const|let|var|import|from|package|public|private|static|struct|enum|impl|use)\s+[\w{*.'"<:]+.*[^.!?]$/,
+    /^\s*(?:if|elif|else|for|while|try|except|catch|switch|case|return|with)\b.*[:;{)\]\w]$/,
+    /^\s*[\w.$[\]'"]+\s*(?:=|\+=|:=|<-)\s*\S/,
+    /^\s*[\w.]+\(.*\)\s*;?$/,
+    /=>|->|::|&&|\|\|/,
+  ]
+    .map((pattern) => pattern.source)
+    .join('|'),
+);
+/** More of the lines than this look like code: it is code. Comments and docstrings are text, so it is far from all lines. */
+const CODE_SHARE = 0.3;
+/** Lines looked at. */
+const SAMPLE_LINES = 200;
+
+/**
+ * True for text, false for code. An unknown id is an extension's language, that is code. Plain text, and text without an id
+ * (standard input, an unsaved file), may be either: its lines decide.
+ */
+export function isProse(languageId: string | undefined, text: string): boolean {
+  if (languageId !== undefined && languageId !== 'plaintext') return PROSE.has(languageId);
+  const lines = text.split('\n', SAMPLE_LINES).filter((line) => line.trim() !== '');
+  return lines.filter((line) => CODE_LINE.test(line.trimEnd())).length <= CODE_SHARE * lines.length;
 }
 
 /** The language's name for a prompt, or undefined for text and for ids that nobody listed. */

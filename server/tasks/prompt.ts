@@ -41,7 +41,7 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
   const frame = model.profile.frame(params.task, {
     question,
     language: languageName(params.languageId),
-    prose: isProse(params.languageId),
+    prose: isProse(params.languageId, text),
   });
   const { ids, read, plan } = fitPrompt(frame, text, {
     codec: model.codec,

@@ -341,13 +341,35 @@ describe('languages', () => {
       'TypeScript',
     ]);
     expect(languageName('nobody-knows')).toBeUndefined();
-    expect([isProse('markdown'), isProse(undefined), isProse('python'), isProse('nobody-knows')]).toEqual([
-      true,
-      true,
-      false,
-      false,
-    ]);
   });
+
+  it('are text or code by their id', () => {
+    expect(['markdown', 'python', 'nobody-knows'].map((id) => isProse(id, 'x'))).toEqual([true, false, false]);
+  });
+
+  const code = {
+    python: 'def fib(n):\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a\n',
+    go: 'func add(a, b int) int {\n\treturn a + b\n}\n',
+    c: '#include <stdio.h>\n\nint main(void) {\n  puts("hi");\n  return 0;\n}\n',
+    one: 'const add = (a, b) => a + b;',
+    shell: 'for f in *.log; do\n  gzip "$f";\ndone\nX=1',
+    sql: 'SELECT a, b\nFROM t\nWHERE a = 1;',
+  };
+  const prose = [
+    'The city council voted on Tuesday to close Main Street.\nShop owners were divided: some fear losing customers.',
+    '# Installing\n\nDownload the archive. Add the `bin` folder to your PATH.\n\n- one\n- two\n',
+    'Dear all,\n\nplease find attached the report (see page 3).\n\nBest,\nAnn',
+    'for a long time nobody knew why.\nif you see this, call me.\nreturn the book to the library.',
+    'Error: disk full',
+  ];
+  for (const languageId of ['plaintext', undefined]) {
+    it(`are told from prose where there is ${languageId ?? 'no id'}`, () => {
+      for (const [name, text] of Object.entries(code)) {
+        expect(isProse(languageId, text), name).toBe(false);
+      }
+      for (const text of prose) expect(isProse(languageId, text), text).toBe(true);
+    });
+  }
 });
 
 describe('endless repetition', () => {
