@@ -23,7 +23,8 @@ export interface OutputRule {
  *
  * transformers up to version 4 says by `tie_word_embeddings` (absent: true) both that the output layer is the embedding
  * and that the decoder output is scaled. Version 5 always writes `true`, keeps an `lm_head.weight` that differs from the
- * embedding, and says in `scale_decoder_outputs` whether to scale. mT5 was trained without the scale.
+ * embedding, and says in `scale_decoder_outputs` whether to scale; it forgets that for mT5 and umT5, whose own output layers
+ * were trained without the scale.
  *
  * @param has.lmHead the checkpoint has an `lm_head.weight` that is not a copy of its embedding.
  */
@@ -36,7 +37,8 @@ export function outputRule(
   const flag = optionalBoolean(config, 'tie_word_embeddings');
   const scaleFlag = optionalBoolean(config, 'scale_decoder_outputs');
   const said = flag === undefined ? 'config.json does not say tie_word_embeddings' : `tie_word_embeddings is ${flag}`;
-  const scaled = modelType === 'mt5' ? false : (scaleFlag ?? flag !== false);
+  const unscaled = modelType === 'mt5' || (modelType === 'umt5' && has.lmHead);
+  const scaled = scaleFlag ?? (flag !== false && !unscaled);
 
   if (flag === false && scaleFlag !== true) {
     return { tied: false, from: 'lm_head.weight', factor: 1, note: `${said}: lm_head.weight is the output layer.` };
@@ -54,7 +56,7 @@ export function outputRule(
     const note = `${said}: the embedding is the output layer, with the scale d_model ** -0.5.`;
     return { tied: true, from: 'shared.weight', factor: 1, note };
   }
-  const why = modelType === 'mt5' ? 'mT5 has no output scale' : 'scale_decoder_outputs is false';
+  const why = scaleFlag === false ? 'scale_decoder_outputs is false' : 'mT5 has no output scale';
   return {
     tied: false,
     from: 'shared.weight',

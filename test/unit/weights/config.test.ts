@@ -126,6 +126,7 @@ describe('the output layer', () => {
     ['mt5', true, undefined, none, false],
     ['umt5', true, undefined, none, true],
     ['umt5', false, undefined, own, false],
+    ['umt5', true, undefined, own, false],
   ])('%s, tie_word_embeddings %s, scale_decoder_outputs %s, %o: tied is %s', (type, tie, scale, has, tied) => {
     const notes: string[] = [];
     const fields = { model_type: type, tie_word_embeddings: tie, scale_decoder_outputs: scale };

@@ -136,6 +136,7 @@ describe('the output layer', () => {
   it.each([
     ['untied', { tie_word_embeddings: false }, 1],
     ['not said, but different: with the scale', {}, 40 ** -0.5],
+    ['umT5 as transformers 5 saves it', { model_type: 'umt5', tie_word_embeddings: true }, 1],
     ['saved by transformers 5, not scaled', { tie_word_embeddings: true, scale_decoder_outputs: false }, 1],
   ])('%s', async (_, config, factor) => {
     const dir = fresh();
