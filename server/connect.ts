@@ -8,11 +8,18 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type MessageReader, type MessageWriter, SocketMessageReader, SocketMessageWriter } from 'vscode-jsonrpc/node';
+import {
+  createMessageConnection,
+  type MessageReader,
+  type MessageWriter,
+  SocketMessageReader,
+  SocketMessageWriter,
+} from 'vscode-jsonrpc/node';
 import { FlanError } from './errors';
 import { createFolders, flanHome, flanPaths, type Paths } from './paths';
-import { type Hello, PROTOCOL } from './protocol';
-import { dialServer, readInfo } from './rpc/dial';
+import { type Hello, Method, PROTOCOL } from './protocol';
+import { buildOf, dialServer, readInfo } from './rpc/dial';
+import { isAlive } from './rpc/lock';
 
 export interface ConnectOptions {
   /** FLAN_HOME; default: the environment's or the platform's. */
@@ -66,6 +73,9 @@ export class OtherVersionError extends FlanError {
 
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 10;
+const REPLACE_TIMEOUT_MS = 2000;
+/** A little more than a server gives itself to free a model. */
+const LEAVE_TIMEOUT_MS = 12_000;
 /** A log that has reached this size is put aside when the next server starts; one older log is kept. */
 const MAX_LOG_BYTES = 1024 * 1024;
 const TAIL_LINES = 4;
@@ -73,7 +83,7 @@ const TAIL_LINES = 4;
 /** Connects to the running server, or starts one first. Throws ServerStartError or OtherVersionError. */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const paths = flanPaths(options.home ?? flanHome());
-  const found = await find(paths, options.client, false);
+  const found = await find(paths, options.client, { build: buildOf(options.serverPath) });
   if (found !== undefined) return found;
 
   if (!existsSync(options.serverPath)) {
@@ -84,7 +94,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   let child = launch(paths, options);
   while (Date.now() < until) {
     await sleep(POLL_MS);
-    const connection = await find(paths, options.client, true);
+    const connection = await find(paths, options.client, { started: true });
     if (connection !== undefined) return connection;
     if (child.failure() !== undefined) throw new ServerStartError(child.failure() ?? '', paths.log, child.logStart);
     // Our process left because another server was there, and that one left before we reached it.
@@ -96,10 +106,16 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
 
 /** Connects to the running server; undefined when none runs. Starts nothing. */
 export function connectIfRunning(options: Pick<ConnectOptions, 'home' | 'client'>): Promise<Connection | undefined> {
-  return find(flanPaths(options.home ?? flanHome()), options.client, false);
+  return find(flanPaths(options.home ?? flanHome()), options.client, {});
 }
 
-async function find(paths: Paths, client: string, started: boolean): Promise<Connection | undefined> {
+interface FindOptions {
+  readonly started?: boolean;
+  /** A server of another build that nobody uses is asked to leave: it may be the one before an update. */
+  readonly build?: string;
+}
+
+async function find(paths: Paths, client: string, options: FindOptions): Promise<Connection | undefined> {
   const socket = await dialServer(paths);
   if (socket === undefined) return undefined;
   const info = readInfo(paths);
@@ -108,6 +124,9 @@ async function find(paths: Paths, client: string, started: boolean): Promise<Con
     // It is just leaving: a server takes its files away before it stops listening.
     socket.destroy();
     return undefined;
+  }
+  if (options.build !== undefined && options.build !== info.build) {
+    return (await replace(socket, token, info.pid)) ? undefined : find(paths, client, {});
   }
   if (info.protocol !== PROTOCOL) {
     socket.destroy();
@@ -121,9 +140,27 @@ async function find(paths: Paths, client: string, started: boolean): Promise<Con
     hello,
     token,
     pid: info.pid,
-    started,
+    started: options.started === true,
     log: paths.log,
   };
+}
+
+/** Asks a server of another build to leave; true when it has. The socket is used up. */
+async function replace(socket: Socket, token: string, pid: number): Promise<boolean> {
+  const rpc = createMessageConnection(new SocketMessageReader(socket), new SocketMessageWriter(socket));
+  socket.on('error', () => {});
+  rpc.listen();
+  const leaves = await Promise.race([
+    rpc.sendRequest<boolean>(Method.replace, { token }).catch(() => false),
+    sleep(REPLACE_TIMEOUT_MS, false, { ref: false }),
+  ]);
+  rpc.dispose();
+  socket.destroy();
+  if (!leaves) return false;
+  // It frees its device before it ends; the next one must not look at the memory before that.
+  const until = Date.now() + LEAVE_TIMEOUT_MS;
+  while (isAlive(pid) && Date.now() < until) await sleep(POLL_MS);
+  return true;
 }
 
 interface Launched {

@@ -10,6 +10,7 @@ import { FlanError } from './errors';
 import { flanHome, flanPaths } from './paths';
 import type { Status } from './protocol';
 import { Clients } from './rpc/clients';
+import { buildOf } from './rpc/dial';
 import { handlersOf } from './rpc/handlers';
 import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
 import { type Listener, listen } from './rpc/listen';
@@ -40,7 +41,14 @@ async function main(): Promise<void> {
     doctor: () => doctorItems(paths),
     stop: (reason) => setImmediate(() => leave(reason)),
   });
-  const clients = new Clients({ version, handlers, log, status, counted: (count) => lifetime.clients(count) });
+  const clients = new Clients({
+    version,
+    handlers,
+    log,
+    status,
+    counted: (count) => lifetime.clients(count),
+    replace: () => setImmediate(() => leave('a client of another build takes over')),
+  });
   const lifetime = new Lifetime(lingerSeconds * 1000, (reason) => leave(reason));
   service.onStatus = () => clients.broadcast();
 
@@ -68,7 +76,7 @@ async function main(): Promise<void> {
     leave('a fault', 1);
   });
 
-  listener = await listen(paths, version, clients);
+  listener = await listen(paths, { version, build: buildOf(__filename) }, clients);
   if (listener === undefined) {
     log('another server runs');
     process.exit(0);

@@ -172,6 +172,11 @@ export const Method = {
   status: 'flan/status',
   /** Notification to every client: Status. */
   statusChanged: 'flan/statusChanged',
+  /**
+   * `{ token }` → boolean, before `initialize`, by a client of another build: true when nobody uses this server, which
+   * then leaves. Understood by every protocol number.
+   */
+  replace: 'flan/replace',
   /** null → null: frees everything and ends the process, for all clients. */
   stop: 'flan/stop',
 } as const;

@@ -10,6 +10,8 @@ export interface ClientsDeps extends Pick<SessionDeps, 'version' | 'handlers' | 
   /** Called with the number of clients that introduced themselves, whenever it changes. */
   readonly counted: (count: number) => void;
   readonly status: () => Status;
+  /** Called when nobody uses this server and a client of another build wants it to leave. */
+  readonly replace: () => void;
 }
 
 export class Clients {
@@ -37,6 +39,11 @@ export class Clients {
       version,
       handlers,
       log,
+      replace: () => {
+        if (this.count > 0) return false;
+        this.#deps.replace();
+        return true;
+      },
       opened: (opened) => {
         log(`client ${opened.id} (${opened.name}) connected`);
         this.#changed();

@@ -1,6 +1,8 @@
 /** Finding the running server: who it is (a small file in `run`), and a connection to its socket. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import { type Paths, socketAddress } from '../paths';
 
 /** Written by the server once it listens; read by clients and by the next server. */
@@ -9,6 +11,21 @@ export interface ServerInfo {
   readonly socket: string;
   readonly version: string;
   readonly protocol: number;
+  /** `buildOf` the code that it runs. */
+  readonly build: string;
+}
+
+/** Tells one build of the server from another by what is in its files; some milliseconds. */
+export function buildOf(serverPath: string): string {
+  const hash = createHash('sha1');
+  for (const file of [serverPath, join(dirname(serverPath), 'worker.js')]) {
+    try {
+      hash.update(readFileSync(file));
+    } catch {
+      // Missing: a build of its own kind. Starting it will say what is wrong.
+    }
+  }
+  return hash.digest('hex');
 }
 
 /** A local connect is answered by the kernel at once; longer means that the machine is in trouble. */

@@ -22,6 +22,8 @@ export interface Listener {
   close(): void;
 }
 
+type About = Pick<ServerInfo, 'version' | 'build'>;
+
 /** Who gets the connections, and must know the token before the first of them. */
 export interface Acceptor {
   token: string;
@@ -32,7 +34,7 @@ export interface Acceptor {
  * Listens on the private socket; `clients` gets the token and every connection. Returns undefined when another server already runs.
  * Throws FlanError when the lock cannot be had or the system refuses the socket.
  */
-export async function listen(paths: Paths, version: string, clients: Acceptor): Promise<Listener | undefined> {
+export async function listen(paths: Paths, about: About, clients: Acceptor): Promise<Listener | undefined> {
   createFolders(paths);
   const until = Date.now() + LOCK_TIMEOUT_MS;
   while (Date.now() < until) {
@@ -40,7 +42,7 @@ export async function listen(paths: Paths, version: string, clients: Acceptor): 
     try {
       if (await isAnswering(paths)) return undefined;
       if (lock !== undefined) {
-        const listener = await open(paths, version, clients, lock);
+        const listener = await open(paths, about, clients, lock);
         if (listener !== undefined) return listener;
       }
     } finally {
@@ -57,12 +59,12 @@ async function isAnswering(paths: Paths): Promise<boolean> {
   return socket !== undefined;
 }
 
-async function open(paths: Paths, version: string, clients: Acceptor, lock: StartLock): Promise<Listener | undefined> {
+async function open(paths: Paths, about: About, clients: Acceptor, lock: StartLock): Promise<Listener | undefined> {
   const address = socketAddress(paths);
   if (!lock.held) return undefined;
   if (process.platform !== 'win32') rmSync(address, { force: true });
   const token = randomBytes(32).toString('hex');
-  const info: ServerInfo = { pid: process.pid, socket: address, version, protocol: PROTOCOL };
+  const info: ServerInfo = { ...about, pid: process.pid, socket: address, protocol: PROTOCOL };
   clients.token = token;
   // Before listening: whoever can connect finds the token of this server, not of one that was killed.
   write(paths.token, token);

@@ -9,6 +9,7 @@ import {
   CancellationTokenSource,
   createMessageConnection,
   ErrorCodes,
+  Message,
   type MessageConnection,
   ResponseError,
   StreamMessageReader,
@@ -33,6 +34,8 @@ export interface SessionDeps {
   readonly version: string;
   /** By method name. */
   readonly handlers: ReadonlyMap<string, Handler>;
+  /** True when this server leaves for one of another build. */
+  readonly replace: () => boolean;
   readonly opened: (session: Session) => void;
   readonly closed: (session: Session) => void;
   readonly log: (line: string) => void;
@@ -50,6 +53,8 @@ export class Session {
   readonly #goneToken = this.#gone.token;
   readonly #timer: NodeJS.Timeout;
   #initialized = false;
+  #unanswered = 0;
+  #ending = false;
 
   constructor(id: number, socket: Socket, deps: SessionDeps) {
     this.id = id;
@@ -65,7 +70,7 @@ export class Session {
     socket.on('close', () => this.#close());
     this.#connection = createMessageConnection(
       new StreamMessageReader(socket.pipe(guard)),
-      new StreamMessageWriter(socket),
+      new AnswerWriter(socket, () => this.#answered()),
       { error: deps.log, warn: deps.log, info: deps.log, log: () => {} },
     );
     // Malformed JSON: what follows cannot be trusted to be in step.
@@ -84,17 +89,30 @@ export class Session {
     this.#send(Method.statusChanged, status);
   }
 
-  /** Ends the connection after what was written has gone out; resolves when the other side has it. */
+  /** Ends the connection when every request is answered; resolves when the other side has ended it, too. */
   end(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#socket.destroyed) resolve();
-      else this.#socket.once('close', () => resolve()).end();
+      if (this.#socket.destroyed) return resolve();
+      this.#socket.once('close', () => resolve());
+      this.#ending = true;
+      this.#endIfAnswered();
     });
   }
 
+  #answered(): void {
+    this.#unanswered--;
+    this.#endIfAnswered();
+  }
+
+  #endIfAnswered(): void {
+    if (this.#ending && this.#unanswered <= 0) this.#socket.end();
+  }
+
   async #request(method: string, params: unknown, token: CancellationToken): Promise<unknown> {
+    this.#unanswered++;
     try {
       if (method === 'initialize') return this.#initialize(unwrap(params));
+      if (method === Method.replace) return this.#replace(unwrap(params));
       if (!this.#initialized) throw new NotInitializedError();
       if (method === 'shutdown') {
         this.#gone.cancel();
@@ -116,8 +134,7 @@ export class Session {
     const options = (params as { initializationOptions?: unknown } | null)?.initializationOptions;
     const { token, protocol, client } = hello(options);
     const end = (error: Error): never => {
-      // After the answer is written.
-      setImmediate(() => setImmediate(() => this.#socket.end()));
+      void this.end();
       throw error;
     };
     if (token === undefined || !sameSecret(token, this.#deps.token)) end(new WrongTokenError());
@@ -129,6 +146,12 @@ export class Session {
       this.#deps.opened(this);
     }
     return { capabilities: {}, serverInfo: { name: 'flan', version: this.#deps.version } };
+  }
+
+  #replace(params: unknown): boolean {
+    const { token } = hello(params);
+    if (token === undefined || !sameSecret(token, this.#deps.token)) throw new WrongTokenError();
+    return this.#deps.replace();
   }
 
   #notification(method: string): void {
@@ -161,6 +184,21 @@ export class Session {
     this.#gone.cancel();
     this.#connection.dispose();
     this.#deps.closed(this);
+  }
+}
+
+/** Tells when an answer has been written: the library writes it some time after its handler is done. */
+class AnswerWriter extends StreamMessageWriter {
+  readonly #answered: () => void;
+
+  constructor(socket: Socket, answered: () => void) {
+    super(socket);
+    this.#answered = answered;
+  }
+
+  override async write(message: Message): Promise<void> {
+    await super.write(message);
+    if (Message.isResponse(message)) this.#answered();
   }
 }
 

@@ -44,6 +44,7 @@ export class ModelThread {
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | undefined;
   #nextId = 1;
+  #used = false;
   #faults = 0;
   #lastFault = '';
   #onFreed: () => void = () => {};
@@ -74,6 +75,7 @@ export class ModelThread {
   ): Promise<Jobs[N]['result']> {
     if (this.#faults >= MAX_FAULTS) return Promise.reject(new ModelThreadBrokenError(this.#lastFault));
     this.#worker ??= this.#start();
+    this.#used = true;
     const id = this.#nextId++;
     // The name and its parameters belong together by the signature above; the union cannot see that.
     const message = { id, job: name, params, stop: stop.buffer } as ToWorker;
@@ -86,7 +88,9 @@ export class ModelThread {
 
   /** Frees what is loaded. The thread must not run anything more; it ends with the process. */
   async dispose(): Promise<void> {
-    if (this.#worker !== undefined && this.#faults < MAX_FAULTS) await this.job('dispose', null, new SharedStop());
+    // A thread that is only warm has nothing to free, and may take a second to answer.
+    if (this.#worker !== undefined && this.#used && this.#faults < MAX_FAULTS)
+      await this.job('dispose', null, new SharedStop());
   }
 
   #start(): Worker {

@@ -49,15 +49,15 @@ export class Home {
   }
 
   /** A client that is introduced already. `linger` matters to the one that starts the server. */
-  async client(linger = 60): Promise<Client> {
-    const client = await this.raw(linger);
+  async client(linger = 60, serverPath = SERVER): Promise<Client> {
+    const client = await this.raw(linger, serverPath);
     await client.initialize();
     return client;
   }
 
   /** A client that has not said who it is. */
-  async raw(linger = 60): Promise<Client> {
-    const connection = await connect({ home: this.paths.home, serverPath: SERVER, linger, client: 'test' });
+  async raw(linger = 60, serverPath = SERVER): Promise<Client> {
+    const connection = await connect({ home: this.paths.home, serverPath, linger, client: 'test' });
     this.#pids.add(connection.pid);
     const client = new Client(connection);
     this.#clients.push(client);

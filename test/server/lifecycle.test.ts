@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect, connectIfRunning } from '../../server/connect';
 import { createFolders, flanPaths, socketAddress } from '../../server/paths';
@@ -66,6 +66,47 @@ describe('one server per user', () => {
     const second = await home.client();
     expect((await second.status()).pid).toBe(second.connection.pid);
     expect(existsSync(home.paths.lock)).toBe(false);
+  });
+});
+
+describe('after an update', () => {
+  /** The same server with other bytes in its files. */
+  const otherBuild = () => {
+    const dist = join(home.paths.home, 'dist');
+    mkdirSync(dist);
+    for (const name of ['server.js', 'worker.js']) {
+      writeFileSync(join(dist, name), `${readFileSync(join(dirname(SERVER), name), 'utf8')}\n// another build\n`);
+    }
+    return join(dist, 'server.js');
+  };
+
+  it('replaces a server of another build that nobody uses', async () => {
+    const old = await home.client(60, otherBuild());
+    old.close();
+    expect(await until(() => home.log.includes('left'))).toBe(true);
+    const next = await home.client();
+    expect(next.connection).toMatchObject({ started: true });
+    expect(next.connection.pid).not.toBe(old.connection.pid);
+    expect(isAlive(old.connection.pid)).toBe(false);
+    const again = await home.client();
+    expect(again.connection.pid).toBe(next.connection.pid);
+  });
+
+  it('uses a server of another build that others use', async () => {
+    const old = await home.client(60, otherBuild());
+    const next = await home.client();
+    expect(next.connection.pid).toBe(old.connection.pid);
+    expect((await old.status()).clients).toBe(2);
+  });
+
+  it('leaves the server alone without its token', async () => {
+    const client = await home.raw();
+    await expect(client.request(Method.replace, { token: 'none' })).rejects.toMatchObject({
+      data: { code: 'wrong-token' },
+    });
+    await client.initialize();
+    expect(await (await home.raw()).request(Method.replace, { token: client.connection.token })).toBe(false);
+    expect((await client.status()).clients).toBe(1);
   });
 });
 
