@@ -11,6 +11,8 @@ import type { DecodeContext, Decoded } from './generate';
 
 /** A match of two tokens already predicts well enough; one token (a comma, an article) does not. */
 const MIN_MATCH = 2;
+/** The first draft is short; right ones double the next, wrong ones halve it: a wrong draft costs what it computed. */
+const FIRST_DRAFT = 2;
 /** Longer contexts are found through the chain of two-token matches; beyond this more context no longer decides. */
 const MAX_MATCH = 8;
 
@@ -85,10 +87,11 @@ export async function speculate(context: DecodeContext, maxNewTokens: number, dr
   const decoder = await engine.decoder(memory, 1, maxNewTokens);
   try {
     let token = decoderStartId;
+    let most = Math.min(draft, FIRST_DRAFT);
     while (ids.length < maxNewTokens) {
       if (signal.stopped) return finish('cancelled');
       // The step itself yields one token more than the draft, and the cache holds `maxNewTokens`.
-      const drafted = index.propose(Math.min(draft, maxNewTokens - ids.length - 1));
+      const drafted = index.propose(Math.min(most, maxNewTokens - ids.length - 1));
       const fed = Int32Array.of(token, ...drafted);
       const kept = decoder.length;
       const picked = await decoder.step(fed, fed.length, { kind: 'argmax' });
@@ -106,6 +109,8 @@ export async function speculate(context: DecodeContext, maxNewTokens: number, dr
         if (token !== drafted[i]) break;
       }
       emit(accepted);
+      if (drafted.length > 0)
+        most = accepted.length === fed.length ? Math.min(2 * most, draft) : Math.max(most >> 1, 1);
       if (reason) return finish(reason);
       if (accepted.length < fed.length) await decoder.truncate(kept + accepted.length);
     }
