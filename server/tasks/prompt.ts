@@ -6,10 +6,13 @@ import { fitPrompt } from '../text/window';
 import { isProse, languageName } from './languages';
 import { substituterOf, type TaskModel } from './model';
 
-/** A raw prompt is never cut, so it may pass the window this many times before the encoder's memory is the limit. */
-const RAW_WINDOWS = 2;
+/**
+ * A raw prompt is never cut, and T5 has no fixed length: what limits it is memory, which grows with the square of the
+ * length where an engine keeps whole attention scores (a gigabyte a layer for 16 heads at this length).
+ */
+const MAX_RAW_TOKENS = 4096;
 
-/** A raw prompt that is far beyond what the model reads. */
+/** A raw prompt that is far beyond what models of this family read. */
 export class PromptTooLongError extends FlanError {
   constructor(tokens: number, limit: number) {
     super('prompt-too-long', `The prompt has ${tokens} tokens, the limit is ${limit}: shorten it.`);
@@ -60,8 +63,7 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
 export function rawIds(model: TaskModel, text: string): number[] {
   checkInput(text);
   const ids = model.codec.encode(text);
-  const limit = RAW_WINDOWS * model.profile.window;
-  if (ids.length > limit) throw new PromptTooLongError(ids.length, limit);
+  if (ids.length > MAX_RAW_TOKENS) throw new PromptTooLongError(ids.length, MAX_RAW_TOKENS);
   return ids;
 }
 
