@@ -27,7 +27,7 @@
     }                                                                                   \
   } while (0)
 
-static int failures = 0, G = 0, sharedLimit = 0;
+static int failures = 0, G = 0, sharedLimit = 0, inFlight = 4;
 static int up(int a, int b) { return (a + b - 1) / b * b; }
 static int div_up(int a, int b) { return (a + b - 1) / b; }
 template <class T>
@@ -171,7 +171,7 @@ struct Model {
     bias = own<float>(b.size(), 0);
     CK(cudaMemcpy(bias, b.data(), b.size() * 4, cudaMemcpyHostToDevice));
     p.bias = (uint64_t)bias;
-    p.layers = f.layers, p.heads = f.heads, p.headWidth = W, p.dModel = f.D, p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated;
+    p.layers = f.layers, p.heads = f.heads, p.headWidth = W, p.widthShift = W == 64 ? 6 : W == 128 ? 7 : 8, p.dModel = f.D, p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated;
     p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
     p.gridPad = up(G, 16);
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
@@ -190,12 +190,12 @@ struct Model {
 };
 
 struct Memory {
-  int tokens, slots, parts;
+  int tokens, slots, share, parts;
   std::vector<half*> k, v;
   uint8_t* packed;
   size_t layerBytes;
   Memory(Model& m, int S, bool keep) : tokens(S) {
-    slots = div_up(S, 4096 / m.W), parts = std::max(1, std::min(slots, G / m.f.heads));
+    slots = div_up(S, 4096 / m.W), share = div_up(slots, std::max(1, std::min(slots, G / m.f.heads))), parts = div_up(slots, share);
     layerBytes = (size_t)m.f.heads * slots * CROSS_BYTES;
     packed = device<uint8_t>(layerBytes * m.f.layers, 0xff);
     const size_t n = (size_t)S * m.f.heads * m.f.dKv;
@@ -220,6 +220,7 @@ static bool counterSet = false;
 static void launch(Model& m, StepParams& p, bool wide, cudaStream_t stream = 0) {
   const int fixed = wide ? Shape<8>::FIXED_BYTES : Shape<1>::FIXED_BYTES;
   p.stages = std::min(16, (sharedLimit - fixed) / STAGE_BYTES);
+  p.inFlight = std::min(p.stages, inFlight);
   const int bytes = fixed + p.stages * STAGE_BYTES;
   const void* kernel = wide ? (const void*)decoder_step_8 : (const void*)decoder_step_1;
   CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
@@ -256,7 +257,7 @@ struct Decoder {
     p.keys = (uint64_t)keys, p.values = (uint64_t)values, p.cacheStride = (size_t)rows * m.f.heads * capacity * m.W * 2;
     p.rowOf = reordered ? (uint64_t)rowOf : 0;
     p.cross = (uint64_t)mem.packed, p.crossStride = mem.layerBytes, p.partial = (uint64_t)partial;
-    p.perRow = perRow, p.length = length, p.capacity = capacity, p.crossSlots = mem.slots, p.crossParts = mem.parts, p.sourceLength = mem.tokens;
+    p.perRow = perRow, p.length = length, p.capacity = capacity, p.crossSlots = mem.slots, p.crossParts = mem.parts, p.crossShare = mem.share, p.sourceLength = mem.tokens;
     return p;
   }
   void step(const std::vector<int>& tokens, int perRow, bool forceWide = false) {
@@ -471,7 +472,11 @@ static void timing(const std::vector<int>& sources) {
     Memory mem(m, S, false);
     struct Case { int rows, perRow, length; };
     double base = 0;
+#ifdef FLAN_TIMELINE
+    for (Case c : {Case{1, 1, 48}, {8, 1, 48}}) {
+#else
     for (Case c : {Case{1, 1, 0}, {1, 1, 48}, {1, 1, 400}, {8, 1, 48}, {1, 8, 48}, {4, 1, 48}, {1, 2, 48}}) {
+#endif
       Decoder d(m, mem, c.rows, 512);
       CK(cudaMemset(d.keys, 0x11, (size_t)m.f.layers * c.rows * 16 * 512 * 256 * 2));
       CK(cudaMemset(d.values, 0x11, (size_t)m.f.layers * c.rows * 16 * 512 * 256 * 2));
@@ -498,15 +503,18 @@ static void timing(const std::vector<int>& sources) {
       if (base && c.rows * c.perRow > 1) printf("  %.3f x one", ms / base);
       printf("\n");
 #ifdef FLAN_TIMELINE
-      long long h[2][32];
+      static long long h[3][EVENTS][2];
+      int lengths[3], zero[3] = {};
+      CK(cudaMemcpyToSymbol(timelineLength, zero, sizeof zero));
+      launch(m, p, p.columns > 1);
       CK(cudaMemcpyFromSymbol(h, timeline, sizeof h));
-      const char* e[] = {"open0", "qkv", "arrive1", "open1", "open2", "o", "arrive3", "open3", "xq", "arrive4", "open4", "open5", "xo", "arrive6", "open6", "wi", "arrive7", "open7", "wo"};
-      printf("  epilogue:");
-      for (int i = 0; i < 19; i++) printf(" %s %lld", e[i], h[0][i] - h[0][30]);
-      printf("\n  consumer:");
-      const char* q[] = {"qkv", "self", "o", "xq", "cross", "xo", "wi", "wo"};
-      for (int i = 0; i < 8; i++) printf(" %s %lld", q[i], h[1][i] - h[1][30]);
-      printf("\n");
+      CK(cudaMemcpyFromSymbol(lengths, timelineLength, sizeof lengths));
+      const char* who[] = {"producer", "epilogue", "consumer"};
+      for (int r = 0; r < 3; r++) {
+        printf("  %s:", who[r]);
+        for (int i = 0; i < std::min(lengths[r], EVENTS); i++) printf(" %lld:%lld", h[r][i][0], h[r][i][1] - h[1][0][1]);
+        printf("\n");
+      }
 #endif
       fflush(stdout);
     }
@@ -520,6 +528,7 @@ int main(int argc, char** argv) {
   G = prop.multiProcessorCount, sharedLimit = (int)prop.sharedMemPerBlockOptin;
   if (getenv("FLAN_SHARED")) sharedLimit = atoi(getenv("FLAN_SHARED"));
   if (getenv("FLAN_BLOCKS")) G = atoi(getenv("FLAN_BLOCKS"));
+  if (getenv("FLAN_IN_FLIGHT")) inFlight = atoi(getenv("FLAN_IN_FLIGHT"));
   const std::string what = argc > 1 ? argv[1] : "check";
   printf("%s, %d blocks, %d bytes of shared memory\n", prop.name, G, sharedLimit);
   if (what == "small") {

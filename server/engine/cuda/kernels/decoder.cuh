@@ -79,7 +79,8 @@ struct StepParams {
   int32_t vocab, maxDistance, biasStride, gridPad;
   int32_t activation, gated, counterWords, stages;
   int32_t columns, perRow, firstColumn, length;  // columns are firstColumn .. of rows x perRow
-  int32_t capacity, crossSlots, crossParts, sourceLength;
+  int32_t capacity, crossSlots, crossParts, sourceLength;  // a head's slots are cut into crossParts of crossShare
+  int32_t crossShare, widthShift, inFlight, reserved;      // headWidth = 1 << widthShift; stages on their way at most
   float epsilon, logitScale;
   int32_t tokens[MAX_COLUMNS];
   int32_t targets[MAX_COLUMNS];

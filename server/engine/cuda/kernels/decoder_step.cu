@@ -72,6 +72,14 @@ __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
 
 __device__ __forceinline__ void consumers_sync() { asm volatile("bar.sync 1,%0;" ::"n"(CONSUMERS) : "memory"); }
 
+// How blocks hand data to one another: every thread stores past its first-level cache and joins its warp or its fellow
+// consumers; one thread then counts the block in with release, and whoever waits reads the counter with acquire and the
+// data past the first-level cache (`__ldcg`). Reading a store back instead of releasing it is not enough: the check of
+// columns against each other finds stale values.
+__device__ __forceinline__ void store(float* p, float v) { __stcg(p, v); }
+__device__ __forceinline__ void store(half* p, half v) { __stcg(reinterpret_cast<unsigned short*>(p), __half_as_ushort(v)); }
+__device__ __forceinline__ void store(int8_t* p, int8_t v) { __stcg(reinterpret_cast<signed char*>(p), (signed char)v); }
+
 __device__ __forceinline__ void count_in(unsigned* counter) {
   asm volatile("red.release.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
 }
@@ -98,12 +106,22 @@ __device__ __forceinline__ void wait_for(const unsigned* counter, unsigned arriv
   while (seen < arrivals);
 }
 
+// Built with FLAN_TIMELINE=<layer>, block FLAN_BLOCK writes down when each role came by which place in that layer.
 #ifdef FLAN_TIMELINE
-__device__ long long timeline[2][32];  // of block 0 in layer FLAN_TIMELINE: clocks of the epilogue and of consumer warp 0
-#define STAMP(who, i) \
-  if (blockIdx.x == 0 && layer == FLAN_TIMELINE && (threadIdx.x & 31) == 0) timeline[who][i] = clock64()
+#ifndef FLAN_BLOCK
+#define FLAN_BLOCK 0
+#endif
+constexpr int EVENTS = 400;
+__device__ long long timeline[3][EVENTS][2];  // [producer, epilogue, consumer warp 0][event] {place, clock}
+__device__ int timelineLength[3];
+__device__ __forceinline__ void stamp(int role, int layer, int place) {
+  if (blockIdx.x != FLAN_BLOCK || layer != FLAN_TIMELINE || (threadIdx.x & 31) != 0 || (role == 2 && threadIdx.x != 0)) return;
+  const int i = timelineLength[role]++;
+  if (i < EVENTS) timeline[role][i][0] = place, timeline[role][i][1] = clock64();
+}
+#define STAMP(role, layer, place) stamp(role, layer, place)
 #else
-#define STAMP(who, i)
+#define STAMP(role, layer, place)
 #endif
 
 template <typename T>
@@ -121,10 +139,9 @@ struct Shape {
   static constexpr int SUM_FLOATS = CONSUMER_WARPS * TILE_ROWS * NC;  // partial sums of one unit
   static constexpr int SUMS = NC == 1 ? 4 : 2;                        // units whose partial sums can wait
   static constexpr int TILES_IN_PARTS = 8;                            // tiles that a block adds up over parts of K
-  static constexpr int WORK_BYTES = NC == 1 ? 4608 : 17408;           // partial sums, or what attention needs
-  static constexpr int STAGING_BYTES = NC == 1 ? CONSUMER_WARPS * CHUNK_K * 2 : 0;
+  static constexpr int WORK_BYTES = 17408;                            // partial sums (and x on its way), or what attention needs
   static constexpr int TOTAL_BYTES = TILES_IN_PARTS * TILE_ROWS * NC * 4;
-  static constexpr int FIXED_BYTES = BARRIER_BYTES + WORK_BYTES + STAGING_BYTES + TOTAL_BYTES;  // all but the ring
+  static constexpr int FIXED_BYTES = BARRIER_BYTES + WORK_BYTES + TOTAL_BYTES;  // all but the ring
 };
 
 template <int NC>
@@ -139,13 +156,13 @@ struct Shared {
   __device__ __forceinline__ uint64_t* sums_empty(int buffer) const { return reinterpret_cast<uint64_t*>(base) + 36 + buffer; }
   __device__ __forceinline__ uint64_t* ready() const { return reinterpret_cast<uint64_t*>(base) + 40; }
   __device__ __forceinline__ uint64_t* taken() const { return reinterpret_cast<uint64_t*>(base) + 41; }
-  __device__ __forceinline__ unsigned* word() const { return reinterpret_cast<unsigned*>(base) + 84; }
+  __device__ __forceinline__ uint64_t* scaled() const { return reinterpret_cast<uint64_t*>(base) + 42; }
+  __device__ __forceinline__ unsigned* word() const { return reinterpret_cast<unsigned*>(base) + 88; }
+  __device__ __forceinline__ float* inverse() const { return reinterpret_cast<float*>(base) + 96; }  // 1 / rms of each column
 
   __device__ __forceinline__ uint8_t* work() const { return base + BARRIER_BYTES; }
-  __device__ __forceinline__ half* staging() const { return reinterpret_cast<half*>(work() + Shape<NC>::WORK_BYTES); }
-  __device__ __forceinline__ float* totals() const {
-    return reinterpret_cast<float*>(work() + Shape<NC>::WORK_BYTES + Shape<NC>::STAGING_BYTES);
-  }
+  __device__ __forceinline__ half* staging() const { return reinterpret_cast<half*>(work() + Shape<NC>::SUMS * Shape<NC>::SUM_FLOATS * 4); }
+  __device__ __forceinline__ float* totals() const { return reinterpret_cast<float*>(work() + Shape<NC>::WORK_BYTES); }
   __device__ __forceinline__ uint8_t* stage(int slot) const { return base + Shape<NC>::FIXED_BYTES + slot * STAGE_BYTES; }
 };
 
@@ -196,16 +213,24 @@ template <int NC>
 struct Producer {
   const StepParams& p;
   const Shared<NC> s;
-  Ring ring;
+  Ring ring, landing;
+  int issued = 0;
   uint64_t policy;
 
-  __device__ Producer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {
+  __device__ Producer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages), landing(params.stages) {
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
     asm volatile("createpolicy.fractional.L2::evict_first.b64 %0,1.0;" : "=l"(policy));
 #endif
   }
 
+  // Copies one stage into the next free slot. Only a few copies are under way at a time: enough to keep the memory busy,
+  // and not so many that the loads and stores of the other roles wait behind them for microseconds.
   __device__ __forceinline__ void stage(const uint8_t* from, int bytes) {
+    if (issued >= p.inFlight) {
+      barrier_wait(s.full(landing.slot), landing.phase);
+      landing.advance(1);
+    }
+    issued++;
     barrier_wait(s.empty(ring.slot), ring.phase ^ 1);
     const uint32_t full = shared_address(s.full(ring.slot));
     const uint32_t to = shared_address(s.stage(ring.slot));
@@ -226,11 +251,13 @@ struct Producer {
   }
 
   __device__ void product(const Matrix& m, int layer, int which) {
+    STAMP(0, layer, 100 * which);
     const uint8_t* base = at<const uint8_t>(m.weights) + (which == HEAD ? 0 : layer * p.layerStride);
     for_units<Shape<NC>::TILES_IN_PARTS>(m, turn(layer, which), [&](int group, int part, int) {
       const uint8_t* from = base + ((size_t)group * m.group * m.chunks + part * m.unit) * CHUNK_BYTES;
       for (int left = tiles_in_group(m, group) * chunks_in_part(m, part); left > 0; left -= STAGE_CHUNKS) {
         stage(from, min(left, STAGE_CHUNKS) * CHUNK_BYTES);
+        STAMP(0, layer, 100 * which + 1);
         from += STAGE_BYTES;
       }
     });
@@ -240,7 +267,7 @@ struct Producer {
     const uint8_t* base = at<const uint8_t>(p.cross) + layer * p.crossStride;
     for (int f = blockIdx.x; f < p.heads * p.crossParts; f += gridDim.x) {
       const int head = f / p.crossParts, part = f % p.crossParts;
-      const int first = part * p.crossSlots / p.crossParts, last = (part + 1) * p.crossSlots / p.crossParts;
+      const int first = part * p.crossShare, last = min(first + p.crossShare, p.crossSlots);
       for (int j = first; j < last; j++) stage(base + ((size_t)head * p.crossSlots + j) * CROSS_BYTES, CROSS_BYTES);
     }
   }
@@ -273,13 +300,20 @@ __device__ __forceinline__ half half_power(int e) {
   return __ushort_as_half(e >= -14 ? (e + 15) << 10 : e >= -24 ? 1 << (e + 24) : 0);
 }
 
-// 1 / rms of the residual stream of one column, from what each block left. Lanes of the same 4 give the same column.
+// 1 / rms of the residual stream of one column, from what each block left. Lanes of the same 4 give the same column. One
+// warp of a block does it: all blocks read the same few lines at once, and the cache serves a line to one at a time.
 __device__ __forceinline__ float inverse_rms(const StepParams& p, int column) {
-  const float4* from = at<const float4>(p.squares) + column * (p.gridPad / 4);
+  constexpr int BATCH = 9;  // loads under way at a time: up to 144 blocks in one go
+  const int n = p.gridPad / 4;
+  const float4* from = at<const float4>(p.squares) + column * n;
   float sum = 0;
-  for (int i = threadIdx.x & 3; i < p.gridPad / 4; i += 4) {
-    const float4 v = __ldcg(from + i);
-    sum += (v.x + v.y) + (v.z + v.w);
+#pragma unroll 1
+  for (int first = threadIdx.x & 3; first < n; first += 4 * BATCH) {
+    float4 v[BATCH];
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) v[i] = first + 4 * i < n ? __ldcg(from + first + 4 * i) : make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
   }
   sum += __shfl_xor_sync(~0u, sum, 1);
   sum += __shfl_xor_sync(~0u, sum, 2);
@@ -291,7 +325,7 @@ struct Consumer {
   const StepParams& p;
   const Shared<NC> s;
   Ring ring;
-  uint32_t readyPhase = 0;
+  uint32_t readyPhase = 0, scaledPhase = 0;
   int unit = 0;  // units multiplied so far
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 
@@ -332,7 +366,8 @@ struct Consumer {
     if (NC == 1) {
       const float4* from = at<const float4>(p.x) + (chunk * CHUNK_K) / 4 + lane * 2;
       const float4 u = __ldcg(from), v = __ldcg(from + 1);
-      const float inverse = inverse_rms(p, 0);
+      barrier_wait(s.scaled(), scaledPhase);
+      const float inverse = s.inverse()[0];
       uint4 h;
       h.x = norm2(u.x, u.y, inverse, b[0]), h.y = norm2(u.z, u.w, inverse, b[1]);
       h.z = norm2(v.x, v.y, inverse, b[2]), h.w = norm2(v.z, v.w, inverse, b[3]);
@@ -352,7 +387,8 @@ struct Consumer {
       float4 v[8];
 #pragma unroll
       for (int i = 0; i < 8; i++) v[i] = __ldcg(from + (i / 4) * 16 + i % 4);
-      const float inverse = used ? inverse_rms(p, g) : (inverse_rms(p, 0), 0.f);
+      barrier_wait(s.scaled(), scaledPhase);
+      const float inverse = used ? s.inverse()[g] : 0.f;
 #pragma unroll
       for (int i = 0; i < 8; i++) {
         b[2 * i] = norm2(v[i].x, v[i].y, inverse, b[2 * i]);
@@ -417,24 +453,27 @@ struct Consumer {
   __device__ __forceinline__ void multiply(const uint8_t* chunk, float (&sum)[4]) {
     const uint4* weights = reinterpret_cast<const uint4*>(chunk) + lane;
     const uint2 scales = *reinterpret_cast<const uint2*>(chunk + CHUNK_WEIGHTS + g * 8);
+    float c[2][4] = {};  // of both 128-blocks: two independent chains
 #pragma unroll
-    for (int block = 0; block < 2; block++) {
-      float c[4] = {0, 0, 0, 0};
+    for (int i = 0; i < 2; i++) {
 #pragma unroll
-      for (int i = 0; i < 2; i++) {
+      for (int block = 0; block < 2; block++) {
         const int stretch = 2 * block + i;
         const uint4 low = weights[stretch * 64], high = weights[stretch * 64 + 32];
         const uint32_t l[4] = {low.x, low.y, low.z, low.w}, h[4] = {high.x, high.y, high.z, high.w};
 #pragma unroll
         for (int k = 0; k < 4; k++)
-          mma16816(c, dequantize2<LOW_PAIR>(l[k]), dequantize2<LOW_PAIR>(h[k]), dequantize2<HIGH_PAIR>(l[k]),
+          mma16816(c[block], dequantize2<LOW_PAIR>(l[k]), dequantize2<LOW_PAIR>(h[k]), dequantize2<HIGH_PAIR>(l[k]),
                    dequantize2<HIGH_PAIR>(h[k]), b[8 * stretch + 2 * k], b[8 * stretch + 2 * k + 1]);
       }
+    }
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
       const uint32_t both = block ? scales.y : scales.x;
       const float2 w = __half22float2(*reinterpret_cast<const half2*>(&both));  // rows g and g + 8
       const float x0 = SCALES ? scale[block][0] : 1.f, x1 = SCALES ? scale[block][1] : 1.f;
-      sum[0] = fmaf(c[0], w.x * x0, sum[0]), sum[1] = fmaf(c[1], w.x * x1, sum[1]);
-      sum[2] = fmaf(c[2], w.y * x0, sum[2]), sum[3] = fmaf(c[3], w.y * x1, sum[3]);
+      sum[0] = fmaf(c[block][0], w.x * x0, sum[0]), sum[1] = fmaf(c[block][1], w.x * x1, sum[1]);
+      sum[2] = fmaf(c[block][2], w.y * x0, sum[2]), sum[3] = fmaf(c[block][3], w.y * x1, sum[3]);
     }
   }
 
@@ -445,9 +484,12 @@ struct Consumer {
     // Which tile of a group, and which chunk of it, is this warp's.
     const int tile = m.parts == 1 ? warp / m.unit : 0, chunk = m.parts == 1 ? warp % m.unit : warp;
     const bool works = m.parts > 1 ? warp < m.unit : warp < m.unit * m.group;
+    STAMP(2, layer, 100 * which);
     if (IN == NORMED && works) load_norm_weights(source, chunk);
     wait_ready();
+    STAMP(2, layer, 100 * which + 1);
     if (IN == NORMED && works) load_normed(chunk);
+    if (IN == NORMED) scaledPhase ^= 1;
     if (IN == HALVES && works) load_halves(source, m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
     int loaded = -1;
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int) {
@@ -462,12 +504,14 @@ struct Consumer {
       if (warp < stages * STAGE_CHUNKS) {
         const int slot = ring.slot_at(warp / STAGE_CHUNKS);
         barrier_wait(s.full(slot), ring.phase_at(warp / STAGE_CHUNKS));
+        STAMP(2, layer, 100 * which + 10);
         if (active) multiply<IN == SCALED>(s.stage(slot) + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
         __syncwarp();
         if (lane == 0) barrier_arrive(s.empty(slot));
       }
       ring.advance(stages);
       const int buffer = unit % Shape<NC>::SUMS;
+      STAMP(2, layer, 100 * which + 11);
       barrier_wait(s.sums_empty(buffer), ((unit / Shape<NC>::SUMS) & 1) ^ 1);
       float* out = reinterpret_cast<float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS + warp * TILE_ROWS * NC;
       if (NC == 1) {
@@ -478,6 +522,7 @@ struct Consumer {
       }
       __syncwarp();
       if (lane == 0) barrier_arrive(s.sums_full(buffer));
+      STAMP(2, layer, 100 * which + 12);
       unit++;
     });
     if (IN == SCALED) scale[0][0] = scale[0][1] = scale[1][0] = scale[1][1] = 1;
@@ -485,114 +530,159 @@ struct Consumer {
 
   // ------------------------------------------------------------------------------------------- self-attention
 
-  // A block takes 64 keys of one column and one head: scores by groups of lanes, the softmax in every warp, values by
-  // threads that each own two of the head's dimensions. More than 64 keys: the last block to finish joins the pieces.
+  // A block takes 64 keys of one column and one head, a piece of a warp 4 of them or fewer, from scores to weighted
+  // values; then the pieces are joined. More than 64 keys: the last block to finish joins what the others left.
   __device__ void self_attention(int layer) {
-    const int width = p.headWidth, most = (p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
-    const int units = p.columns * p.heads * most;
-    if ((int)blockIdx.x >= units) return;
+    const int shift = p.widthShift, width = 1 << shift, most = (p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
+    const unsigned together = p.columns * p.heads, units = together * most;
+    if (blockIdx.x >= units) return;
     const half* keys = reinterpret_cast<const half*>(at<const uint8_t>(p.keys) + layer * p.cacheStride);
     const half* values = reinterpret_cast<const half*>(at<const uint8_t>(p.values) + layer * p.cacheStride);
     const int innerPad = p.o.chunks * CHUNK_K;
-    float* scores = reinterpret_cast<float*>(s.work());
-    float* joined = scores + SPLIT_KEYS;
     unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 2) * COUNTER_WORDS;
     unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * p.heads;
+    // a lane takes 8 dimensions of up to 4 keys; `lanes` lanes make a piece, 4096 / width pieces the block
+    const int lanes = width / 8, part = lane & (lanes - 1), keysAtOnce = 32 >> (shift - 3), pieces = 4096 >> shift;
+    const int piece = warp * keysAtOnce + (lane >> (shift - 3));
+    float* outs = reinterpret_cast<float*>(s.work());
+    float2* heads2 = reinterpret_cast<float2*>(outs + 4096);
+    STAMP(2, layer, 900);
     wait_ready();
-    for (int f = blockIdx.x; f < units; f += gridDim.x) {
-      const int head = f % p.heads, column = f / p.heads % p.columns, split = f / p.heads / p.columns;
-      const int row = (p.firstColumn + column) / p.perRow, position = p.length + (p.firstColumn + column) % p.perRow;
-      const int splits = position / SPLIT_KEYS + 1;
-      if (split >= splits) continue;
-      const uint8_t* rowOf = p.rowOf ? at<const uint8_t>(p.rowOf) + (size_t)row * p.capacity : nullptr;
-      const auto place = [&](int key) {
-        const int from = rowOf ? rowOf[key] : row;
-        return ((size_t)(from * p.heads + head) * p.capacity + key) * width;
-      };
+    STAMP(2, layer, 901);
+#pragma unroll 1
+    for (unsigned f = blockIdx.x; f < units; f += gridDim.x) {
+      const unsigned split = most == 1 ? 0 : f / together, rest = f - split * together;
+      const unsigned column = p.columns == 1 ? 0 : rest / p.heads, head = rest - column * p.heads, fed = p.firstColumn + column;
+      const unsigned row = p.perRow == 1 ? fed : fed / p.perRow;
+      const int position = p.length + fed - row * p.perRow, splits = position / SPLIT_KEYS + 1;
+      if ((int)split >= splits) continue;
 
-      // values first: they are needed last, and travel meanwhile
-      const int pairs = width / 2, pair = threadIdx.x % pairs, set = threadIdx.x / pairs, perSet = width / 16;
-      half2 v[16];
-#pragma unroll
-      for (int i = 0; i < 16; i++) {
-        const int key = split * SPLIT_KEYS + set * perSet + i;
-        v[i] = i < perSet && key <= position ? __ldcg(reinterpret_cast<const half2*>(values + place(key)) + pair) : half2();
-      }
-      const int lanes = width / 8, part = lane % lanes, keysAtOnce = 32 / lanes;
+      // Everything is loaded before anything is used. Keys beyond the position stand for it and get no weight.
+      uint4 k[4], v[4];
+      float extra[4];
       const float4* query = at<const float4>(p.q) + ((size_t)column * innerPad + head * width + part * 8) / 4;
       const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
+      const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
+      const int firstKey = split * SPLIT_KEYS + warp * 4 + (lane >> (shift - 3));
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         if (i * 64 >= width) break;
-        const int in = warp * 4 + i * keysAtOnce + lane / lanes, key = split * SPLIT_KEYS + in;
-        float score = 0;
-        if (key <= position) {
-          const uint4 k = __ldcg(reinterpret_cast<const uint4*>(keys + place(key)) + part);
-          const half2* h = reinterpret_cast<const half2*>(&k);
-          const float2 a = __half22float2(h[0]), bb = __half22float2(h[1]), c = __half22float2(h[2]), d = __half22float2(h[3]);
-          score = (q0.x * a.x + q0.y * a.y + q0.z * bb.x + q0.w * bb.y) + (q1.x * c.x + q1.y * c.y + q1.z * d.x + q1.w * d.y);
+        const int key = min(firstKey + i * keysAtOnce, position);
+        const unsigned from = p.rowOf ? at<const uint8_t>(p.rowOf)[(size_t)row * p.capacity + key] : row;
+        const size_t place = ((size_t)((from * p.heads + head) * p.capacity + key) << shift) / 8 + part;
+        k[i] = __ldcg(reinterpret_cast<const uint4*>(keys) + place);
+        v[i] = __ldcg(reinterpret_cast<const uint4*>(values) + place);
+        extra[i] = __ldg(bias + min(position - key, p.maxDistance));
+      }
+      float score[4], top = -1e30f;
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (i * 64 >= width) break;
+        const half2* h = reinterpret_cast<const half2*>(&k[i]);
+        const float2 a = __half22float2(h[0]), bb = __half22float2(h[1]), c = __half22float2(h[2]), d = __half22float2(h[3]);
+        score[i] = (fmaf(q0.x, a.x, q0.y * a.y) + fmaf(q0.z, bb.x, q0.w * bb.y)) + (fmaf(q1.x, c.x, q1.y * c.y) + fmaf(q1.z, d.x, q1.w * d.y));
+      }
+#pragma unroll
+      for (int o = 16; o; o /= 2)
+        if (o < lanes) {
+#pragma unroll
+          for (int i = 0; i < 4; i++)
+            if (i * 64 < width) score[i] += __shfl_xor_sync(~0u, score[i], o);
         }
-        for (int o = lanes / 2; o; o /= 2) score += __shfl_xor_sync(~0u, score, o);
-        if (part == 0) {
-          const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
-          scores[in] = key <= position ? score + __ldg(bias + min(position - key, p.maxDistance)) : -INFINITY;
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (i * 64 >= width) break;
+        score[i] = firstKey + i * keysAtOnce <= position ? score[i] + extra[i] : -INFINITY;
+        top = fmaxf(top, score[i]);
+      }
+      float total = 0, sum[8] = {};
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (i * 64 >= width) break;
+        const float weight = __expf(score[i] - top);
+        total += weight;
+        const half2* h = reinterpret_cast<const half2*>(&v[i]);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          const float2 value = __half22float2(h[j]);
+          sum[2 * j] = fmaf(weight, value.x, sum[2 * j]), sum[2 * j + 1] = fmaf(weight, value.y, sum[2 * j + 1]);
         }
       }
+      float4* mine = reinterpret_cast<float4*>(outs + (piece << shift) + part * 8);
+      mine[0] = make_float4(sum[0], sum[1], sum[2], sum[3]), mine[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
+      if (part == 0) heads2[piece] = make_float2(top, total);
       consumers_sync();
-      const float s0 = scores[lane], s1 = scores[lane + 32];
-      float top = fmaxf(s0, s1);
-#pragma unroll
-      for (int o = 16; o; o /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
-      float total = __expf(s0 - top) + __expf(s1 - top);
-#pragma unroll
-      for (int o = 16; o; o /= 2) total += __shfl_xor_sync(~0u, total, o);
-      float2 sum = make_float2(0, 0);
-#pragma unroll
-      for (int i = 0; i < 16; i++) {
-        if (i >= perSet) break;
-        const float weight = __expf(scores[set * perSet + i] - top);
-        const float2 value = __half22float2(v[i]);
-        sum.x = fmaf(weight, value.x, sum.x), sum.y = fmaf(weight, value.y, sum.y);
-      }
-      *reinterpret_cast<float2*>(joined + set * width + pair * 2) = sum;
-      consumers_sync();
+      STAMP(2, layer, 910);
+      const bool owns = (int)threadIdx.x < width;
       float out = 0;
-      if ((int)threadIdx.x < width)
-        for (int i = 0; i < 1024 / width; i++) out += joined[i * width + threadIdx.x];
+      total = 0, top = -1e30f;
+      if (owns) {
+#pragma unroll 8
+        for (int i = 0; i < pieces; i++) top = fmaxf(top, heads2[i].x);
+#pragma unroll 8
+        for (int i = 0; i < pieces; i++) {
+          const float2 h = heads2[i];
+          const float factor = __expf(h.x - top);
+          total = fmaf(factor, h.y, total), out = fmaf(factor, outs[(i << shift) + threadIdx.x], out);
+        }
+      }
       half* attended = at<half>(p.attended) + (size_t)column * innerPad + head * width;
       if (splits == 1) {
-        if ((int)threadIdx.x < width) attended[threadIdx.x] = __float2half(out / total);
+        if (owns) {
+          store(attended + threadIdx.x, __float2half(__fdividef(out, total)));
+        }
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
         continue;
       }
-      const int pieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
-      float* piece = at<float>(p.partial) + (size_t)((column * p.heads + head) * pieces) * stride;
-      if ((int)threadIdx.x < width) __stcg(piece + split * stride + threadIdx.x, out);
-      if (threadIdx.x == 0) {
-        __stcg(piece + split * stride + width, top);
-        __stcg(piece + split * stride + width + 1, total);
+      const int mostPieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
+      float* left = at<float>(p.partial) + (size_t)((column * p.heads + head) * mostPieces) * stride;
+      float* ours = left + split * stride;
+      if (owns) {
+        store(ours + threadIdx.x, out);
+        if (threadIdx.x == 0) store(ours + width, top), store(ours + width + 1, total);
       }
       consumers_sync();
       if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * p.heads + head);
       consumers_sync();
-      const bool last = *s.word() == (unsigned)splits - 1;
-      if (last) {
-        if ((int)threadIdx.x < width) {
-          float m = -INFINITY, l = 0, sumOut = 0;
-          for (int i = 0; i < splits; i++) m = fmaxf(m, __ldcg(piece + i * stride + width));
-          for (int i = 0; i < splits; i++) {
-            const float factor = __expf(__ldcg(piece + i * stride + width) - m);
-            l += factor * __ldcg(piece + i * stride + width + 1);
-            sumOut += factor * __ldcg(piece + i * stride + threadIdx.x);
-          }
-          attended[threadIdx.x] = __float2half(sumOut / l);
+      if (*s.word() == (unsigned)splits - 1) {
+        if (owns) {
+          store(attended + threadIdx.x, __float2half(join_pieces(left, left + width, stride, splits, threadIdx.x)));
         }
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
       }
     }
     consumers_sync();
+    STAMP(2, layer, 999);
+  }
+
+  // Weighted mean of what `count` blocks left for one dimension; {maximum, total weight} of each stand at `heads`. Eight
+  // loads are under way at a time.
+  static __device__ __forceinline__ float join_pieces(const float* values, const float* heads, int stride, int count, int dim) {
+    float top = -1e30f, total = 0, sum = 0;
+#pragma unroll 1
+    for (int first = 0; first < count; first += 8) {
+      float2 h[8];
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        const size_t from = (size_t)min(first + i, count - 1) * stride;
+        h[i] = __ldcg(reinterpret_cast<const float2*>(heads + from));
+        v[i] = __ldcg(values + from + dim);
+      }
+      float high = top;
+#pragma unroll
+      for (int i = 0; i < 8; i++) high = fmaxf(high, h[i].x);
+      const float old = __expf(top - high);
+      total *= old, sum *= old, top = high;
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        const float factor = first + i < count ? __expf(h[i].x - high) : 0.f;
+        total = fmaf(factor, h[i].y, total), sum = fmaf(factor, v[i], sum);
+      }
+    }
+    return __fdividef(sum, total);
   }
 
   // ------------------------------------------------------------------------------------------ cross-attention
@@ -605,17 +695,20 @@ struct Consumer {
     const int parts = p.heads * p.crossParts;
     if ((int)blockIdx.x >= parts) return;
     const int width = p.headWidth, innerPad = p.xo.chunks * CHUNK_K;
-    const int tilesOfKeys = 256 / width, sharing = 4 / tilesOfKeys, quarter = warp % 4;
-    const int keyTile = quarter / sharing, slice = quarter % sharing;
+    const int sharing = width / 64, quarter = warp % 4;
+    const int keyTile = quarter >> (p.widthShift - 6), slice = quarter & (sharing - 1);
     unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 5) * COUNTER_WORDS;
     unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS +
                       (layer * (MAX_COLUMNS + 1) + MAX_COLUMNS) * p.heads;
+    STAMP(2, layer, 1900);
     wait_ready();
+    STAMP(2, layer, 1901);
     for (int f = blockIdx.x; f < parts; f += gridDim.x) {
       const int head = f / p.crossParts, part = f % p.crossParts;
-      const int first = part * p.crossSlots / p.crossParts, count = (part + 1) * p.crossSlots / p.crossParts - first;
+      const int first = part * p.crossShare, count = min(p.crossShare, p.crossSlots - first);
       load_halves(at<const half>(p.xqueries), innerPad, head * width, width / 64);
       float m[2] = {-1e30f, -1e30f}, l[2] = {0, 0}, out[4][4] = {};
+      STAMP(2, layer, 1902);
       Ring mine = ring;
       mine.advance(warp / 4);
       for (int j = warp / 4; j < count; j += 4) {
@@ -629,7 +722,7 @@ struct Consumer {
           mma16816(c, a.x, a.y, a.z, a.w, b[2 * i], b[2 * i + 1]);
           mma16816(c2, a2.x, a2.y, a2.z, a2.w, b[2 * i + 2], b[2 * i + 3]);
         }
-        const int key = (first + j) * (4096 / width) + keyTile * 16 + g;
+        const int key = ((first + j) << (12 - p.widthShift)) + keyTile * 16 + g;
         const bool in0 = key < p.sourceLength, in1 = key + 8 < p.sourceLength;
         uint32_t weights[2];
 #pragma unroll
@@ -662,6 +755,7 @@ struct Consumer {
         mine.advance(4);
       }
       ring.advance(count);
+      STAMP(2, layer, 1910);
 #pragma unroll
       for (int i = 0; i < 2; i++) {
         l[i] += __shfl_xor_sync(~0u, l[i], 4);
@@ -671,7 +765,7 @@ struct Consumer {
       for (int stride = 8; stride >= sharing; stride /= 2) {
         // NC = 1 keeps column 0 only: lanes with t = 0
         constexpr int FLOATS = NC == 1 ? 72 : 528;
-        float* slotOf = reinterpret_cast<float*>(s.work()) + (warp % stride) * FLOATS;
+        float* slotOf = reinterpret_cast<float*>(s.work()) + (warp & (stride - 1)) * FLOATS;
         if (warp >= stride && warp < 2 * stride) {
           if (NC == 1) {
             if (t == 0) {
@@ -716,6 +810,7 @@ struct Consumer {
         }
         consumers_sync();
       }
+      STAMP(2, layer, 1911);
       // warps 0 .. sharing - 1 now hold the block's result, 64 dimensions each
       half* attended = at<half>(p.attended) + head * width;
       const int stride = MAX_COLUMNS * (width + 2);
@@ -732,13 +827,10 @@ struct Consumer {
             for (int half8 = 0; half8 < 2; half8++) {
               const int dim = slice * 64 + tile * 16 + half8 * 8 + g;
               const float value = out[tile][i + 2 * half8];
-              if (p.crossParts == 1) attended[(size_t)column * innerPad + dim] = __float2half(value / l[i]);
-              else __stcg(piece + dim, value);
+              if (p.crossParts == 1) store(attended + (size_t)column * innerPad + dim, __float2half(__fdividef(value, l[i])));
+              else store(piece + dim, value);
             }
-          if (p.crossParts > 1 && warp == 0 && g == 0) {
-            __stcg(piece + width, m[i]);
-            __stcg(piece + width + 1, l[i]);
-          }
+          if (p.crossParts > 1 && warp == 0 && g == 0) store(piece + width, m[i]), store(piece + width + 1, l[i]);
         }
       }
       consumers_sync();
@@ -749,46 +841,32 @@ struct Consumer {
       if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + head);
       consumers_sync();
       if (*s.word() == (unsigned)p.crossParts - 1) {
-        for (int i = threadIdx.x; i < p.columns * width; i += CONSUMERS) {
-          const int column = i / width, dim = i % width;
+        for (int i = threadIdx.x; i < p.columns << p.widthShift; i += CONSUMERS) {
+          const int column = i >> p.widthShift, dim = i & (width - 1);
           const float* piece = pieces + column * (width + 2);
-          float top = -INFINITY, total = 0, sum = 0;
-          for (int j = 0; j < p.crossParts; j++) top = fmaxf(top, __ldcg(piece + (size_t)j * stride + width));
-          for (int j = 0; j < p.crossParts; j++) {
-            const float factor = __expf(__ldcg(piece + (size_t)j * stride + width) - top);
-            total += factor * __ldcg(piece + (size_t)j * stride + width + 1);
-            sum += factor * __ldcg(piece + (size_t)j * stride + dim);
-          }
-          attended[(size_t)column * innerPad + dim] = __float2half(sum / total);
+          half* to = attended + (size_t)column * innerPad + dim;
+          store(to, __float2half(join_pieces(piece, piece + width, stride, p.crossParts, dim)));
         }
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
       }
     }
     consumers_sync();
+    STAMP(2, layer, 1999);
   }
 
   __device__ void run() {
     const size_t dp = (size_t)p.wi.chunks * CHUNK_K;
     for (int layer = 0; layer < p.layers; layer++) {
       const half* norms = at<const half>(p.norms) + layer * 3 * dp;
-      if (warp == 0) { STAMP(1, 30); }
       product<NORMED>(p.qkv, layer, QKV, norms);
-      if (warp == 0) { STAMP(1, 0); }
       self_attention(layer);
-      if (warp == 0) { STAMP(1, 1); }
       product<HALVES>(p.o, layer, O, at<const half>(p.attended));
-      if (warp == 0) { STAMP(1, 2); }
       product<NORMED>(p.xq, layer, XQ, norms + dp);
-      if (warp == 0) { STAMP(1, 3); }
       cross_attention(layer);
-      if (warp == 0) { STAMP(1, 4); }
       product<HALVES>(p.xo, layer, XO, at<const half>(p.attended));
-      if (warp == 0) { STAMP(1, 5); }
       product<NORMED>(p.wi, layer, WI, norms + 2 * dp);
-      if (warp == 0) { STAMP(1, 6); }
       product<SCALED>(p.wo, layer, WO, nullptr);
-      if (warp == 0) { STAMP(1, 7); }
     }
     product<NORMED>(p.head, p.layers, HEAD, at<const half>(p.finalNorm));
   }
@@ -800,7 +878,7 @@ __device__ __forceinline__ float activate(float v, int kind) {
   if (kind == RELU) return fmaxf(v, 0.f);
   // gelu_new(v) = v (1 + tanh(u)) / 2 = v / (1 + exp(-2u)), u = sqrt(2 / pi) (v + 0.044715 v^3)
   const float u = kind == SILU ? v : 1.5957691216057308f * (v + 0.044715f * v * v * v);
-  return v / (1.f + __expf(-u));
+  return __fdividef(v, 1.f + __expf(-u));
 }
 
 // A running maximum and sum of exponentials of logits.
@@ -864,6 +942,16 @@ struct Epilogue {
     __syncwarp();
   }
 
+  // The same before a product of normed activations, with the norm's factors.
+  __device__ __forceinline__ void open_normed(const unsigned* counter) {
+    open(counter, gridDim.x);
+    const int column = NC == 1 ? 0 : lane >> 2;
+    const float inverse = inverse_rms(p, column < p.columns ? column : 0);
+    if ((lane & 3) == 0 && (NC > 1 || lane == 0)) s.inverse()[column] = inverse;
+    __syncwarp();
+    if (lane == 0) barrier_arrive(s.scaled());
+  }
+
   // Over the rows of a tile: the sum of one value a lane, in every lane of the same columns.
   static __device__ __forceinline__ float sum_rows(float v) {
 #pragma unroll
@@ -876,17 +964,23 @@ struct Epilogue {
     for (int i = 0; i < VALUES; i++) {
       const float sum = sum_rows(squares[i]);
       const int column = firstColumn + i;
-      if (row == 0 && holds && column < p.columns) __stcg(at<float>(p.squares) + column * p.gridPad + mine, sum);
+      if (row == 0 && holds && column < p.columns) {
+        float* to = at<float>(p.squares) + column * p.gridPad + mine;
+        store(to, sum);
+      }
     }
   }
 
   // Calls finish(tile, values) for each tile of this block, when all of its partial sums are there; prepare(tile) before.
   template <typename Prepare, typename Finish>
-  __device__ __forceinline__ void product(const Matrix& m, int mine, Prepare&& prepare, Finish&& finish) {
+  __device__ __forceinline__ void product(const Matrix& m, int layer, int which, Prepare&& prepare, Finish&& finish) {
+    const int mine = turn(layer, which);
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
       const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
       prepare(group * m.group);
+      STAMP(1, layer, 100 * which + 10);
       barrier_wait(s.sums_full(buffer), (unit / Shape<NC>::SUMS) & 1);
+      STAMP(1, layer, 100 * which + 11);
       const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
       for (int tile = 0; tile < tiles; tile++) {
         float v[VALUES] = {};
@@ -920,6 +1014,7 @@ struct Epilogue {
         }
         finish(group * m.group + tile, v);
       }
+      STAMP(1, layer, 100 * which + 12);
       unit++;
     });
   }
@@ -935,14 +1030,17 @@ struct Epilogue {
         if (firstColumn + i < p.columns) old[i] = __ldcg(x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row);
     };
     product(
-        m, mine, [&](int tile) { if (m.group == 1) load(tile); },
+        m, layer, which, [&](int tile) { if (m.group == 1) load(tile); },
         [&](int tile, float(&v)[VALUES]) {
           if (m.group > 1) load(tile);
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             const float sum = old[i] + v[i];
             squares[i] += sum * sum;
-            if (holds && firstColumn + i < p.columns) __stcg(x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row, sum);
+            if (holds && firstColumn + i < p.columns) {
+              float* to = x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row;
+              store(to, sum);
+            }
           }
         });
     if (mine < groups_of(m)) store_squares(squares, mine);
@@ -964,7 +1062,8 @@ struct Epilogue {
 #pragma unroll
           for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
           squares[i] += v * v;
-          if (holds) __stcg(at<float>(p.x) + (size_t)column * width + k, v);
+          float* to = at<float>(p.x) + (size_t)column * width + k;
+          if (holds) store(to, v);
         }
       }
     if (mine < groups) store_squares(squares, mine);
@@ -972,22 +1071,28 @@ struct Epilogue {
 
   __device__ void queries_keys_values(int layer) {
     const int inner = p.heads * p.headWidth, innerPad = p.o.chunks * CHUNK_K;
+    unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const unsigned fed = p.firstColumn + firstColumn + i, cacheRow = p.perRow == 1 ? fed : fed / p.perRow;
+      cacheAt[i] = cacheRow * p.heads * p.capacity + p.length + (fed - cacheRow * p.perRow);
+    }
     product(
-        p.qkv, turn(layer, QKV), [](int) {},
+        p.qkv, layer, QKV, [](int) {},
         [&](int tile, float(&v)[VALUES]) {
-          const int n = tile * TILE_ROWS + row, which = tile * TILE_ROWS / inner, in = n - which * inner;
+          const int n = tile * TILE_ROWS + row, which = (n >= inner) + (n >= 2 * inner), in = n - which * inner;
+          half* cache = reinterpret_cast<half*>(at<uint8_t>(which == 1 ? p.keys : p.values) + layer * p.cacheStride);
+          const int head = in >> p.widthShift, dim = in & (p.headWidth - 1);
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             const int column = firstColumn + i;
             if (!holds || column >= p.columns) continue;
             if (which == 0) {
-              __stcg(at<float>(p.q) + (size_t)column * innerPad + in, v[i]);
+              float* to = at<float>(p.q) + (size_t)column * innerPad + in;
+              store(to, v[i]);
             } else {
-              const int cacheRow = (p.firstColumn + column) / p.perRow, position = p.length + (p.firstColumn + column) % p.perRow;
-              const int head = in / p.headWidth, dim = in % p.headWidth;
-              uint8_t* cache = at<uint8_t>(which == 1 ? p.keys : p.values) + layer * p.cacheStride;
-              reinterpret_cast<half*>(cache)[((size_t)(cacheRow * p.heads + head) * p.capacity + position) * p.headWidth + dim] =
-                  __float2half(v[i]);
+              half* to = cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim;
+              store(to, __float2half(v[i]));
             }
           }
         });
@@ -996,39 +1101,57 @@ struct Epilogue {
   __device__ void cross_queries(int layer) {
     const int innerPad = p.xo.chunks * CHUNK_K;
     product(
-        p.xq, turn(layer, XQ), [](int) {},
+        p.xq, layer, XQ, [](int) {},
         [&](int tile, float(&v)[VALUES]) {
 #pragma unroll
           for (int i = 0; i < VALUES; i++)
-            if (holds && firstColumn + i < p.columns)
-              at<half>(p.xqueries)[(size_t)(firstColumn + i) * innerPad + tile * TILE_ROWS + row] = __float2half(v[i]);
+            if (holds && firstColumn + i < p.columns) {
+              half* to = at<half>(p.xqueries) + (size_t)(firstColumn + i) * innerPad + tile * TILE_ROWS + row;
+              store(to, __float2half(v[i]));
+            }
         });
   }
 
-  // Stores a value scaled by the power of two that its 8 neighbours share.
-  __device__ __forceinline__ void store_hidden(float v, int k, int column, bool stores) {
-    float top = fabsf(v);
+  // Stores values of neuron k scaled by the power of two that its 8 neighbours share.
+  __device__ __forceinline__ void store_hidden(const float (&v)[VALUES], int k, bool stores) {
+    int e[VALUES];
+    half h[VALUES];
 #pragma unroll
-    for (int o = 1; o < 8; o *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, NC == 1 ? o : 2 * o));
-    const int e = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
-    if (!stores || column >= p.columns) return;
-    const size_t place = (size_t)column * p.wo.chunks * CHUNK_K + k;
-    at<half>(p.hidden)[place] = __float2half(v * power_of_two(-e));
-    if (k % 8 == 0) at<int8_t>(p.exponents)[place / 8] = (int8_t)e;
+    for (int i = 0; i < VALUES; i++) {
+      float top = fabsf(v[i]);
+#pragma unroll
+      for (int o = 1; o < 8; o *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, NC == 1 ? o : 2 * o));
+      e[i] = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
+      h[i] = __float2half(v[i] * power_of_two(-e[i]));
+    }
+    const unsigned width = p.wo.chunks * CHUNK_K;
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const unsigned place = (firstColumn + i) * width + k;
+      if (stores && firstColumn + i < p.columns) {
+        half* to = at<half>(p.hidden) + place;
+        store(to, h[i]);
+        if (k % 8 == 0) {
+          int8_t* power = at<int8_t>(p.exponents) + place / 8;
+          store(power, (int8_t)e[i]);
+        }
+      }
+    }
   }
 
   __device__ void feed_forward(int layer) {
     product(
-        p.wi, turn(layer, WI), [](int) {},
+        p.wi, layer, WI, [](int) {},
         [&](int tile, float(&v)[VALUES]) {
+          float h[VALUES];
 #pragma unroll
-          for (int i = 0; i < VALUES; i++) {
-            if (p.gated) {
-              const float up = __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
-              store_hidden(activate(v[i], p.activation) * up, tile * 8 + (row & 7), firstColumn + i, holds && row < 8);
-            } else {
-              store_hidden(activate(v[i], p.activation), tile * TILE_ROWS + row, firstColumn + i, holds);
-            }
+          for (int i = 0; i < VALUES; i++) h[i] = activate(v[i], p.activation);
+          if (p.gated) {
+#pragma unroll
+            for (int i = 0; i < VALUES; i++) h[i] *= __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
+            store_hidden(h, tile * 8 + (row & 7), holds && row < 8);
+          } else {
+            store_hidden(h, tile * TILE_ROWS + row, holds);
           }
         });
   }
@@ -1038,14 +1161,15 @@ struct Epilogue {
     if (mine >= groups) return;
     Best best[VALUES];
     product(
-        p.head, mine, [](int) {},
+        p.head, p.layers, HEAD, [](int) {},
         [&](int tile, float(&v)[VALUES]) {
           const int id = tile * TILE_ROWS + row;
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             const float logit = v[i] * p.logitScale;
             if (!holds || id >= p.vocab || firstColumn + i >= p.columns) continue;
-            __stcg(at<float>(p.logits) + (size_t)(firstColumn + i) * width + id, logit);
+            float* to = at<float>(p.logits) + (size_t)(firstColumn + i) * width + id;
+            store(to, logit);
             best[i].add(logit, id);
           }
         });
@@ -1056,9 +1180,7 @@ struct Epilogue {
       for (int o = 8; o; o /= 2) best[i].join_lane(NC == 1 ? o : 2 * o);
       if (row == 0 && holds && firstColumn + i < p.columns) {
         float* to = bests + ((size_t)(firstColumn + i) * p.gridPad + mine) * 3;
-        __stcg(to, best[i].top);
-        __stcg(to + 1, best[i].sum);
-        __stcg(to + 2, __int_as_float(best[i].id));
+        store(to, best[i].top), store(to + 1, best[i].sum), store(to + 2, __int_as_float(best[i].id));
       }
     }
     const int writers = min(groups, (int)gridDim.x);
@@ -1092,48 +1214,42 @@ struct Epilogue {
     embed();
     arrive(point(0, 0));
     for (int layer = 0; layer < p.layers; layer++) {
-      STAMP(0, 30);
-      if (has(p.qkv, layer, QKV)) open(point(layer, 0), blocks);
-      STAMP(0, 0);
+      if (has(p.qkv, layer, QKV)) open_normed(point(layer, 0));
+      STAMP(1, layer, 6000);
       queries_keys_values(layer);
-      STAMP(0, 1);
       arrive(point(layer, 1));
-      STAMP(0, 2);
+      STAMP(1, layer, 5001);
       if (self) open(point(layer, 1), blocks);
-      STAMP(0, 3);
+      STAMP(1, layer, 6001);
       if (has(p.o, layer, O)) open(point(layer, 2), p.columns * p.heads);
-      STAMP(0, 4);
+      STAMP(1, layer, 6002);
       add_product(p.o, layer, O);
-      STAMP(0, 5);
       arrive(point(layer, 3));
-      STAMP(0, 6);
-      if (has(p.xq, layer, XQ)) open(point(layer, 3), blocks);
-      STAMP(0, 7);
+      STAMP(1, layer, 5003);
+      if (has(p.xq, layer, XQ)) open_normed(point(layer, 3));
+      STAMP(1, layer, 6003);
       cross_queries(layer);
-      STAMP(0, 8);
       arrive(point(layer, 4));
-      STAMP(0, 9);
+      STAMP(1, layer, 5004);
       if (cross) open(point(layer, 4), blocks);
-      STAMP(0, 10);
+      STAMP(1, layer, 6004);
       if (has(p.xo, layer, XO)) open(point(layer, 5), p.heads);
-      STAMP(0, 11);
+      STAMP(1, layer, 6005);
       add_product(p.xo, layer, XO);
-      STAMP(0, 12);
       arrive(point(layer, 6));
-      STAMP(0, 13);
-      if (has(p.wi, layer, WI)) open(point(layer, 6), blocks);
-      STAMP(0, 14);
+      STAMP(1, layer, 5006);
+      if (has(p.wi, layer, WI)) open_normed(point(layer, 6));
+      STAMP(1, layer, 6006);
       feed_forward(layer);
-      STAMP(0, 15);
       arrive(point(layer, 7));
-      STAMP(0, 16);
+      STAMP(1, layer, 5007);
       if (has(p.wo, layer, WO)) open(point(layer, 7), blocks);
-      STAMP(0, 17);
+      STAMP(1, layer, 6007);
       add_product(p.wo, layer, WO);
-      STAMP(0, 18);
       arrive(point(layer + 1, 0));
+      STAMP(1, layer, 5000);
     }
-    if (has(p.head, p.layers, HEAD)) open(point(p.layers, 0), blocks);
+    if (has(p.head, p.layers, HEAD)) open_normed(point(p.layers, 0));
     output();
   }
 };
@@ -1159,6 +1275,7 @@ __device__ __forceinline__ void step(const StepParams& p) {
     }
     barrier_init(s.ready(), 1);
     barrier_init(s.taken(), CONSUMER_WARPS);
+    barrier_init(s.scaled(), 1);
 #if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
