@@ -53,7 +53,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
   const activations = options.activations ?? { encoder: 'float', decoder: provider === 'cpu' ? 'split' : 'float' };
   const source: GraphSource = { config, weights: file, location, activations };
 
-  const parts = split(config.encoderLayers, options.blocksPerPart ?? config.encoderLayers);
+  const parts = split(config.encoderLayers, options.blocksPerPart ?? blocksPerPart(config));
   const opened: InferenceSession[] = [];
   const progress = () => options.onProgress?.(opened.length / (parts.length + 1));
   try {
@@ -189,6 +189,14 @@ class OnnxMemory implements Memory {
     if (this.#cross !== undefined) dispose(this.#cross);
     this.#cross = undefined;
   }
+}
+
+/** A part of the encoder reads at most about 2 GB of int8 weights: seconds on a CPU, between two looks at the signal. */
+const PART_WEIGHTS = 2e9;
+
+function blocksPerPart({ dModel, dFf, dKv, numHeads, gated }: T5Config): number {
+  const weights = 4 * dModel * dKv * numHeads + (gated ? 3 : 2) * dModel * dFf;
+  return Math.max(1, Math.floor(PART_WEIGHTS / weights));
 }
 
 /** The block ranges of `total` blocks in parts of at most `most`. */
