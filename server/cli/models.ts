@@ -10,13 +10,17 @@ import type { Output } from './output';
 export async function listModels(command: Command, output: Output): Promise<void> {
   if (command.positionals.length > 0) throw new UsageError('models takes no arguments. See: flan models --help');
   const paths = flanPaths();
-  const models = await installedModels(paths);
+  const skipped: string[] = [];
+  const models = await installedModels(paths, (dir, error) => {
+    skipped.push(`Not listed: ${dir}: ${error instanceof Error ? error.message : String(error)}`);
+  });
   if (command.json) {
     output.json(models);
     return;
   }
   const width = Math.max(0, ...models.map(({ name }) => name.length));
   output.lines(models.map((model) => describe(model, width)));
+  for (const line of skipped) output.note(line);
   output.note(`Models are folders in ${paths.models}`);
 }
 

@@ -35,11 +35,13 @@ export interface ModelFolder {
   readonly demo: boolean;
 }
 
-/** All models, the built-in one last. */
-export function installedModels(paths: Pick<Paths, 'models'>, starter: string = STARTER_DIR): Promise<ModelInfo[]> {
-  return listModels(paths.models, starter, (dir, error) => {
-    console.error(`${dir} is not listed: ${error instanceof Error ? error.message : String(error)}`);
-  });
+/** All models, the built-in one last. `onSkip` gets the folders that look like models but cannot be read. */
+export function installedModels(
+  paths: Pick<Paths, 'models'>,
+  onSkip: (dir: string, error: unknown) => void = () => {},
+  starter: string = STARTER_DIR,
+): Promise<ModelInfo[]> {
+  return listModels(paths.models, starter, onSkip);
 }
 
 /**
@@ -52,19 +54,25 @@ export async function modelFolders(
   model: string | undefined,
   starter: string = STARTER_DIR,
 ): Promise<ModelFolder[]> {
-  if (model !== undefined && isAbsolute(model)) {
-    if (!(await isFolder(model))) throw new UnknownModelError(model, await names(paths, starter));
+  const installed = () => installedModels(paths, undefined, starter);
+  if (model === undefined) {
+    const best = (await installed()).sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
+    if (best.length === 0) throw new NoModelError(paths.models);
+    return best.map(({ name, dir, demo }) => ({ name, dir, demo }));
+  }
+  if (isAbsolute(model) && (await isFolder(model))) {
     return [{ name: folderName(model), dir: model, demo: await same(model, starter) }];
   }
-  const installed = await installedModels(paths, starter);
-  if (model !== undefined) {
-    const found = installed.find((info) => info.name === model);
-    if (found === undefined) throw new UnknownModelError(model, await names(paths, starter));
-    return [found];
-  }
-  const best = [...installed].sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
-  if (best.length === 0) throw new NoModelError(paths.models);
-  return best;
+  const known = await installed();
+  const found = known.find((info) => info.name === model);
+  if (found !== undefined) return [{ name: found.name, dir: found.dir, demo: found.demo }];
+  // A folder that is there but not listed is broken: loading it says how.
+  const broken = join(paths.models, model);
+  if (basename(model) === model && (await isFolder(broken))) return [{ name: model, dir: broken, demo: false }];
+  throw new UnknownModelError(
+    model,
+    known.map((info) => info.name),
+  );
 }
 
 /** The model's name by its folder; of a hub cache's `models--google--flan-t5-small/snapshots/<hash>`, `flan-t5-small`. */
@@ -73,10 +81,6 @@ export function folderName(dir: string): string {
   const snapshots = dirname(path);
   const hub = basename(snapshots) === 'snapshots' ? /^models--(?:.*--)?(.+)$/.exec(basename(dirname(snapshots))) : null;
   return hub?.[1] ?? basename(path);
-}
-
-async function names(paths: Pick<Paths, 'models'>, starter: string): Promise<string[]> {
-  return (await installedModels(paths, starter)).map((info) => info.name);
 }
 
 async function isFolder(path: string): Promise<boolean> {

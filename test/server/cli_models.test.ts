@@ -1,5 +1,5 @@
 /** What is installed, converting, checking and measuring, on the command line. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunResult } from '../../server/protocol';
@@ -82,6 +82,19 @@ describe('models and machine', () => {
     const ran = await done;
     expect(ran).toMatchObject({ code: 1, stdout: '', stderr: 'flan: Stopped.\n' });
     expect(readdirSync(home.paths.home).filter((name) => name.startsWith('big-int8'))).toEqual([]);
+  });
+
+  it('does not list a broken folder, and says why when it is named', async () => {
+    const broken = join(home.paths.models, 'broken');
+    mkdirSync(broken, { recursive: true });
+    writeFileSync(join(broken, 'config.json'), '{ "model_type": "bert" }');
+    const ran = await home.flan(['models']);
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).not.toContain('broken');
+    expect(ran.stderr).toMatch(/Not listed: .*broken: .*bert/);
+    const asked = await home.flan(['explain', 'add.py', '--model', 'broken']);
+    expect(asked).toMatchObject({ code: 1, stdout: '' });
+    expect(asked.stderr).toMatch(/^flan: [^\n]*bert[^\n]*\n$/);
   });
 
   it('is refused a damaged model', async () => {

@@ -92,6 +92,20 @@ describe('the server', () => {
     }
   });
 
+  it('stays as long as FLAN_LINGER says, and says so when it says nothing', async () => {
+    const own = Home.create();
+    try {
+      const short = await own.flan(['explain', '-'], { input: CODE, env: { FLAN_LINGER: '0' } });
+      expect(short.code).toBe(0);
+      expect(await until(() => own.pid === undefined)).toBe(true);
+      const wrong = await own.flan(['explain', '-'], { input: CODE, env: { FLAN_LINGER: 'long' } });
+      expect(wrong).toMatchObject({ code: 1, stdout: '' });
+      expect(wrong.stderr).toMatch(/^flan: [^\n]*--linger[^\n]*long[^\n]*\n$/);
+    } finally {
+      await own.cleanup();
+    }
+  });
+
   it.skipIf(process.platform === 'win32')('is named with its process when it hangs', async () => {
     await home.flan(['explain', 'add.py']);
     const { pid } = home;
