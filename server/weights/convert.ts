@@ -8,13 +8,8 @@ import { inspectWeightFile, openWeightFile, verifyWeightFile, type WeightFile } 
 import { acquireLock } from './lock';
 import { copyPlain, copyWeights, make, removeLeftovers, syncFolder, temporaryName } from './make';
 import { openModel } from './model';
-import { type CancelSignal, errorCode, show, throwIfCancelled } from './small';
+import { type CancelSignal, errorCode, type Progress, show, throwIfCancelled } from './small';
 import { diskErrors, type OpenOutput } from './writer';
-
-export interface Progress {
-  readonly message: string;
-  readonly fraction: number;
-}
 
 export interface ConvertOptions {
   /** A model folder, original or pre-quantized. */

@@ -15,7 +15,7 @@ import {
   type WeightPlan,
 } from './plan';
 import { SafetensorsFile } from './safetensors';
-import { type CancelSignal, humanBytes, throwIfCancelled } from './small';
+import { type CancelSignal, humanBytes, inSteps, type Progress, throwIfCancelled } from './small';
 
 /** Below this size the hash is checked on every opening: a fraction of a second. */
 export const ALWAYS_VERIFIED_BYTES = 256 * 1024 * 1024;
@@ -59,7 +59,7 @@ export interface OpenOptions {
   readonly stampDir?: string;
   /** Instead of ALWAYS_VERIFIED_BYTES; a seam for tests. */
   readonly alwaysBelow?: number;
-  readonly onProgress?: (progress: { readonly message: string; readonly fraction: number }) => void;
+  readonly onProgress?: (progress: Progress) => void;
   readonly signal?: CancelSignal;
 }
 
@@ -209,6 +209,7 @@ async function verifyData(file: SafetensorsFile, info: WeightFile, options: Open
   const hash = createHash('sha256');
   const total = info.fileBytes - info.dataStart;
   const message = `Checking ${humanBytes(total)} of weights`;
+  const report = inSteps(options.onProgress);
   const buffer = new Uint8Array(Math.min(HASH_PIECE_BYTES, total));
   for (let done = 0; done < total; ) {
     throwIfCancelled(options.signal);
@@ -217,7 +218,7 @@ async function verifyData(file: SafetensorsFile, info: WeightFile, options: Open
     await file.readData(piece, done);
     hash.update(piece);
     done += piece.length;
-    options.onProgress?.({ message, fraction: done / total });
+    report({ message, fraction: done / total });
   }
   if (hash.digest('hex') !== info.sha256)
     throw new WeightFileError(info.path, 'its data is damaged (SHA-256 differs).');

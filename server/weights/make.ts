@@ -11,7 +11,7 @@ import type { OpenModel } from './model';
 import { columnsOf, rowsOf, type TensorErrorEntry } from './plan';
 import { UnquantizableError } from './quantize';
 import { PlainSink, QuantizedSink } from './sinks';
-import { errorCode, humanBytes, throwIfCancelled } from './small';
+import { errorCode, humanBytes, inSteps, throwIfCancelled } from './small';
 import { diskErrors, WeightWriter } from './writer';
 
 /** Left free on the disk: a full one breaks other programs, too. */
@@ -116,6 +116,8 @@ async function writeTensors(
   const errors: TensorErrorEntry[] = [];
   const verb = plan.format === 'int8' ? 'Quantizing' : 'Converting';
   const total = plan.specs.reduce((sum, spec) => sum + rowsOf(spec) * columnsOf(spec), 0);
+  const report = inSteps(options.onProgress);
+  const message = `${verb} ${humanBytes(plan.dataBytes)} of weights`;
   let done = 0;
   for (const [i, spec] of plan.specs.entries()) {
     const wanted = model.wanted[i] ?? spec;
@@ -139,7 +141,7 @@ async function writeTensors(
         );
       }
       done += part.values.length;
-      options.onProgress?.({ message: `${verb} ${humanBytes(plan.dataBytes)} of weights`, fraction: done / total });
+      report({ message, fraction: done / total });
     }
     sink.end();
   }

@@ -29,3 +29,23 @@ export function humanBytes(bytes: number): string {
   if (bytes >= 1e6) return `${Math.round(bytes / 1e6)} MB`;
   return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
 }
+
+/** How far some long work is: a line for a person, and a part from 0 to 1. */
+export interface Progress {
+  readonly message: string;
+  readonly fraction: number;
+}
+
+/** The smallest step that is reported: 20 GB are worked on in some 20,000 portions, and progress may travel to every window. */
+const PROGRESS_STEP = 0.001;
+
+/** Passes progress on where it has moved: a new message, a thousandth more, or the end. */
+export function inSteps(report: ((progress: Progress) => void) | undefined): (progress: Progress) => void {
+  let last: Progress | undefined;
+  return (progress) => {
+    const moved = !last || progress.message !== last.message || progress.fraction >= last.fraction + PROGRESS_STEP;
+    if (!moved && progress.fraction < 1) return;
+    last = progress;
+    report?.(progress);
+  };
+}

@@ -6,13 +6,13 @@ import type { WeightFormat } from '../engine/engine';
 import type { ModelInfo } from '../protocol';
 import { Checkpoint, formOf, hasOriginal, INT8_FILE } from './checkpoint';
 import { readConfig, type T5Config } from './config';
-import { convertCheckpoint, type Progress } from './convert';
+import { convertCheckpoint } from './convert';
 import { NotAModelError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, type WeightFile } from './file';
 import { tensorsOf } from './layout';
 import { identityOf } from './model';
 import { FORMAT_VERSION, planOf, type TensorErrorEntry } from './plan';
-import type { CancelSignal } from './small';
+import type { CancelSignal, Progress } from './small';
 import { diskErrors } from './writer';
 
 /** Raised when the quantizer gives other bytes for the same checkpoint: cached files are made again. */
