@@ -24,7 +24,7 @@ export function sourceOf(document: vscode.TextDocument, range: vscode.Range): So
 }
 
 export function wholeRange(document: vscode.TextDocument): vscode.Range {
-  return document.validateRange(new vscode.Range(0, 0, document.lineCount, 0));
+  return withoutLastLineBreak(document, document.validateRange(new vscode.Range(0, 0, document.lineCount, 0)));
 }
 
 /** A selection of whole lines ends at the start of the line below; the answer belongs under the last line that was meant. */

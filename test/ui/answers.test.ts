@@ -104,7 +104,7 @@ describe('without a selection', () => {
     await editor.quickPickRows.filter({ hasText: 'This paragraph' }).waitFor();
     await editor.picture('nothing-selected');
     await editor.quickPickRows.filter({ hasText: 'The whole file' }).click();
-    const thread = editor.thread('Summary · lines 1 to 7');
+    const thread = editor.thread('Summary · lines 1 to 6');
     await thread.settled();
     expect(await thread.answer()).toBe((await cli(workbench, 'summarize', 'notes.md')).text);
   });
@@ -139,18 +139,18 @@ describe('an answer', () => {
     const whole = (await cli(workbench, 'explain', 'numbers.txt:1-200')).text;
     await editor.openFile('numbers.txt');
     await editor.selectLines(1, 200);
+    const hold = workbench.slowDown();
     await editor.command('Flan: Explain Selection');
     const thread = editor.thread('Explanation · lines 1 to 200');
     await thread.writing();
-    // The server is held while the hand moves to the button: how far the answer gets must not depend on this machine.
-    const pid = workbench.serverPid() ?? 0;
-    process.kill(pid, 'SIGSTOP');
+    // Held while the hand moves to the button: how far the answer gets must not depend on this machine.
+    const resume = hold();
     await editor.page.waitForTimeout(300);
     const before = (await thread.answer()).replace(/\s*▍$/, '');
     await editor.picture('writing');
     await thread.titleAction('Stop').click();
     await editor.page.waitForTimeout(300);
-    process.kill(pid, 'SIGCONT');
+    resume();
     await thread.settled();
     const after = await thread.answer();
     expect(before.length).toBeGreaterThan(0);
@@ -168,9 +168,11 @@ describe('an answer', () => {
     const expected = await cli(workbench, 'explain', 'numbers.txt:1-200');
     await editor.openFile('numbers.txt');
     await editor.selectLines(1, 200);
+    const hold = workbench.slowDown();
     await editor.command('Flan: Explain Selection');
     const thread = editor.thread('Explanation · lines 1 to 200');
     await thread.writing();
+    hold();
     const pid = workbench.serverPid() ?? 0;
     process.kill(pid, 'SIGKILL');
     await thread.root.getByText('The Flan server stopped before the answer was complete.').waitFor();

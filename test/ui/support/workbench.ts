@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 export const ROOT = join(__dirname, '..', '..', '..');
-const MODULES = join(__dirname, '..', 'workbench', 'node_modules');
+export const MODULES = join(__dirname, '..', 'workbench', 'node_modules');
 export const VSIX = join(ROOT, 'artifacts', `flan-${process.platform}-${process.arch}.vsix`);
 /** Where pictures of a run are kept. */
 export const PICTURES = join(ROOT, 'artifacts', 'ui');
@@ -57,6 +57,7 @@ export class Workbench {
   readonly port: number;
   readonly workspace: string;
   readonly flanHome: string;
+  readonly userData: string;
   private readonly scratch: string;
   private readonly process: ChildProcess;
 
@@ -120,8 +121,15 @@ export class Workbench {
     this.scratch = scratch;
     this.workspace = workspace;
     this.flanHome = flanHome;
+    this.userData = join(scratch, 'data');
     this.port = port;
     this.process = child;
+  }
+
+  /** As if the user had edited the settings file. */
+  changeSettings(settings: Readonly<Record<string, unknown>>): void {
+    const file = join(this.userData, 'User', 'settings.json');
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ...settings }));
   }
 
   get url(): string {
@@ -136,6 +144,29 @@ export class Workbench {
     } catch {
       return undefined;
     }
+  }
+
+  /**
+   * Lets the server run one fifth of the time: a slow machine, on which an answer lasts long enough to do something
+   * while it is written. The returned function holds the server where it is; what that returns lets it run freely.
+   */
+  slowDown(): () => () => void {
+    const pid = this.serverPid();
+    if (pid === undefined) throw new Error('no server runs');
+    const stop = () => isAlive(pid) && process.kill(pid, 'SIGSTOP');
+    const go = () => isAlive(pid) && process.kill(pid, 'SIGCONT');
+    stop();
+    let running: NodeJS.Timeout | undefined;
+    const timer = setInterval(() => {
+      go();
+      running = setTimeout(stop, 20);
+    }, 100);
+    return () => {
+      clearInterval(timer);
+      clearTimeout(running);
+      stop();
+      return go;
+    };
   }
 
   async stop(): Promise<void> {
@@ -163,6 +194,7 @@ export class Workbench {
 async function endProcess(pid: number): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     if (!isAlive(pid)) return;
+    process.kill(pid, 'SIGCONT');
     process.kill(pid, signal);
     for (let i = 0; i < 50 && isAlive(pid); i++) await sleep(100);
   }

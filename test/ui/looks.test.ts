@@ -1,0 +1,55 @@
+// Pictures in the three kinds of theme, and the whole way from the menu to the answer in Chinese.
+import { join } from 'node:path';
+import { createVSIX } from '@vscode/vsce';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Editor, launchBrowser } from './support/editor';
+import { FILES } from './support/files';
+import { ROOT, Workbench } from './support/workbench';
+
+const LANGUAGE_PACK = join(ROOT, 'artifacts', 'chinese-for-tests.vsix');
+const THEMES = { light: 'Default Light Modern', dark: 'Default Dark Modern', contrast: 'Default High Contrast' };
+
+let workbench: Workbench;
+let browser: Browser;
+
+beforeAll(async () => {
+  await createVSIX({
+    cwd: join(__dirname, 'language-pack'),
+    packagePath: LANGUAGE_PACK,
+    allowMissingRepository: true,
+    skipLicense: true,
+    dependencies: false,
+  });
+  workbench = await Workbench.start({ files: FILES, locale: 'zh-cn', extensions: [LANGUAGE_PACK] });
+  browser = await launchBrowser();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await workbench?.stop();
+});
+
+it('speaks Chinese when the editor does, and can be read in every theme', async () => {
+  const editor = await Editor.open(browser, workbench);
+  try {
+    await editor.openFile('notes.md');
+    await editor.selectLines(6, 6);
+    await editor.contextMenu('The second', '解释选中内容', 'chinese-menu');
+    const thread = editor.thread('解释 · 第 6 行');
+    await thread.action('复制回答').waitFor({ timeout: 60_000 });
+    expect(await thread.label()).toBe('演示模型');
+    expect(await thread.smallPrint()).toContain('模型无法读取这些字符');
+    for (const [name, theme] of Object.entries(THEMES)) {
+      workbench.changeSettings({ 'workbench.colorTheme': theme });
+      await editor.page.waitForTimeout(1000);
+      await editor.picture(`chinese-${name}`);
+    }
+    await editor.statusItem.click();
+    await editor.quickPickRows.filter({ hasText: '停止服务器并释放 GPU' }).waitFor();
+    await editor.picture('chinese-status-menu');
+  } catch (error) {
+    await editor.picture('failed-chinese');
+    throw error;
+  }
+});
