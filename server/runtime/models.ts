@@ -1,5 +1,6 @@
 /** Which model folder a request means: an installed name, a path, or by default the largest that this machine can run. */
-import { realpath, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { FlanError } from '../errors';
 import type { Paths } from '../paths';
@@ -33,6 +34,8 @@ export interface ModelFolder {
   readonly dir: string;
   /** The built-in demonstration model. */
   readonly demo: boolean;
+  /** Changes when the folder's files do: what was loaded before is another model then. */
+  readonly state: string;
 }
 
 /** All models, the built-in one last. `onSkip` gets the folders that look like models but cannot be read. */
@@ -58,21 +61,32 @@ export async function modelFolders(
   if (model === undefined) {
     const best = (await installed()).sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
     if (best.length === 0) throw new NoModelError(paths.models);
-    return best.map(({ name, dir, demo }) => ({ name, dir, demo }));
+    return Promise.all(best.map(folderOf));
   }
   if (isAbsolute(model) && (await isFolder(model))) {
-    return [{ name: folderName(model), dir: model, demo: await same(model, starter) }];
+    return [await folderOf({ name: folderName(model), dir: model, demo: await same(model, starter) })];
   }
   const known = await installed();
   const found = known.find((info) => info.name === model);
-  if (found !== undefined) return [{ name: found.name, dir: found.dir, demo: found.demo }];
+  if (found !== undefined) return [await folderOf(found)];
   // A folder that is there but not listed is broken: loading it says how.
   const broken = join(paths.models, model);
-  if (basename(model) === model && (await isFolder(broken))) return [{ name: model, dir: broken, demo: false }];
+  if (basename(model) === model && (await isFolder(broken)))
+    return [await folderOf({ name: model, dir: broken, demo: false })];
   throw new UnknownModelError(
     model,
     known.map((info) => info.name),
   );
+}
+
+async function folderOf({ name, dir, demo }: Omit<ModelFolder, 'state'>): Promise<ModelFolder> {
+  const files = (await readdir(dir).catch(() => [])).sort();
+  const hash = createHash('sha1');
+  for (const file of files) {
+    const found = await stat(join(dir, file)).catch(() => undefined);
+    if (found?.isFile()) hash.update(`${file}\0${found.size}\0${found.mtimeMs}\0${found.ino}\n`);
+  }
+  return { name, dir, demo, state: hash.digest('hex') };
 }
 
 /** The model's name by its folder; of a hub cache's `models--google--flan-t5-small/snapshots/<hash>`, `flan-t5-small`. */

@@ -1,5 +1,5 @@
 /** What is installed, converting, checking and measuring, on the command line. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunResult } from '../../server/protocol';
@@ -82,6 +82,20 @@ describe('models and machine', () => {
     const ran = await done;
     expect(ran).toMatchObject({ code: 1, stdout: '', stderr: 'flan: Stopped.\n' });
     expect(readdirSync(home.paths.home).filter((name) => name.startsWith('big-int8'))).toEqual([]);
+  });
+
+  it('loads a model anew when its folder was replaced', async () => {
+    const out = join(home.paths.models, 'replaced');
+    const loadMs = async () => {
+      const ran = await home.flan(['generate', '--prompt', 'Hello', '--json', '--model', 'replaced']);
+      return json<RunResult>(ran.stdout).timings.loadMs;
+    };
+    await home.flan(['convert', STARTER, '--out', out]);
+    expect(await loadMs()).toBeGreaterThan(0);
+    expect(await loadMs()).toBe(0);
+    await home.flan(['convert', STARTER, '--out', out]);
+    expect(await loadMs()).toBeGreaterThan(0);
+    rmSync(out, { recursive: true });
   });
 
   it('does not list a broken folder, and says why when it is named', async () => {

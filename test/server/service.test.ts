@@ -67,7 +67,7 @@ const params = (text: string, model = 'm'): RunParams => ({ task: 'generate', te
 function setUp() {
   const thread = new ScriptedThread();
   const service = new ModelService(thread, async ({ model = 'm', engine = 'auto', weights = 'int8' }) => {
-    return { folders: [{ name: model, dir: `/${model}`, demo: false }], engine, weights };
+    return { folders: [{ name: model, dir: `/${model}`, demo: false, state: '' }], engine, weights };
   });
   const progress: Record<string, Progress[]> = {};
   /** Resolves when the request is in line; its outcome is `done`. */
@@ -175,7 +175,7 @@ describe('ModelService', () => {
     const waits = [30, 0, 10, 0];
     const service = new ModelService(thread, async () => {
       await new Promise((resolve) => setTimeout(resolve, waits.shift()));
-      return { folders: [{ name: 'm', dir: '/m', demo: false }], engine: 'auto', weights: 'int8' };
+      return { folders: [{ name: 'm', dir: '/m', demo: false, state: '' }], engine: 'auto', weights: 'int8' };
     });
     for (const text of ['a', 'b', 'c', 'd']) {
       service.run(1, params(text), () => {}, new Token()).catch(() => {});
