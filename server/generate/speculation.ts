@@ -3,7 +3,7 @@
  * tokens where they stood before (in the source or in the answer so far) is drafted and checked in one step of several
  * tokens. Only tokens that greedy choice would have taken are kept: the result is the one without drafts, id for id, as
  * long as the engine computes a position alike whether it is fed alone or with others. One that rounds differently then
- * (int8 activations do) may take the other of two tokens that are all but tied.
+ * may take the other of two tokens that are all but tied.
  * It pays where a step of several tokens costs about as much as a step of one: where reading the weights is the cost. On a
  * CPU with the starter model it does not (2 tokens: 1.6 times one, 4 tokens: 3 times), so it is off unless asked for.
  */
