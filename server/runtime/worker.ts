@@ -11,6 +11,7 @@ import { runTask } from '../tasks/run';
 import { runScore } from '../tasks/score';
 import { loadModel } from './load';
 import type { FromWorker, JobName, Jobs, LoadChoice, Loaded, ToWorker, WorkerSetup } from './messages';
+import { paceLoading } from './pacer';
 import { SharedStop } from './stop';
 
 class ModelHost {
@@ -69,7 +70,7 @@ class ModelHost {
       ...(this.#model === undefined ? {} : { free }),
       cacheDir: this.#setup.cacheDir,
       signal,
-      onProgress: (progress) => this.#send({ id, kind: 'progress', progress }),
+      onProgress: paceLoading((progress) => this.#send({ id, kind: 'progress', progress })),
     });
     this.#model = { ...model, loadMs: 0 };
     const { name, demo, engine, weights, loadMs } = model;
