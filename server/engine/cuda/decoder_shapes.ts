@@ -286,7 +286,8 @@ class ParameterWriter {
   }
 
   finish(): Uint8Array {
-    if (this.#at !== this.#view.byteLength) throw new RangeError(`${this.#at} bytes of kernel parameters were written.`);
+    if (this.#at !== this.#view.byteLength)
+      throw new RangeError(`${this.#at} bytes of kernel parameters were written.`);
     return new Uint8Array(this.#view.buffer);
   }
 }

@@ -25,6 +25,26 @@ export class CudaUnavailableError extends FlanError {
   }
 }
 
+/** The kernels are not made for a model of this shape. */
+export class CudaShapeError extends FlanError {
+  constructor(what: string) {
+    super('cuda-shape', `The CUDA engine cannot run this model: ${what}. Choose another engine.`);
+  }
+}
+
+/** The kernels that belong to this program are missing beside it. */
+export class KernelsMissingError extends FlanError {
+  constructor(file: string, cause: unknown) {
+    super(
+      'kernels-missing',
+      `The CUDA kernels were not found (${file}). Install the program again, or choose another engine.`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
 export const Status = {
   success: 0,
   outOfMemory: 2,

@@ -34,3 +34,9 @@ extern "C" __global__ void decoder_relay_norm(const float* weights, half* out, i
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < padded; i += gridDim.x * blockDim.x)
     out[i] = __float2half(i < n ? fminf(fmaxf(weights[i], -65504.f), 65504.f) : 0.f);
 }
+
+// The relative bias, F32 [buckets, heads] in the file, as a table by distance: out[h][i] = bias[bucketOf[i]][h].
+extern "C" __global__ void decoder_relay_bias(const float* bias, const int* bucketOf, float* out, int heads, int entries) {
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < heads * entries; i += gridDim.x * blockDim.x)
+    out[i] = bias[bucketOf[i % entries] * heads + i / entries];
+}
