@@ -14,6 +14,9 @@ const provider = process.env['FLAN_PARITY_PROVIDER'] === 'webgpu' ? 'webgpu' : '
 /** Activations in float32: what is left is the order of additions. In int8 on the CPU they have 16 bits. */
 const tolerance = (form: Form) => (form === 'int8' && provider === 'cpu' ? 5e-4 : 1e-4);
 const tensors = recordedTensors('small');
+/** On WebGPU without a GPU every new shape costs seconds of shader compiling: one short and one long prompt a model. */
+const chosen = (cases: readonly SmallCase[]) =>
+  provider === 'cpu' ? cases : cases.filter(({ name }) => name === 'len5' || name === 'len127');
 const forms: Form[] = provider === 'cpu' ? ['fp32', 'dequantized', 'int8'] : ['int8'];
 
 for (const [model, { cases }] of Object.entries(smallModels())) {
@@ -24,7 +27,7 @@ for (const [model, { cases }] of Object.entries(smallModels())) {
         engine = await openEngine(model, form, provider);
       });
       afterAll(() => engine.dispose());
-      for (const recorded of cases) {
+      for (const recorded of chosen(cases)) {
         it(`agrees on ${recorded.name}`, () => agrees(engine, model, form, recorded));
       }
     });

@@ -18,7 +18,7 @@ import {
   keyName,
   valueName,
 } from './graphs';
-import type { Activations, WeightRanges } from './layers';
+import type { Activations, AttentionForm, WeightRanges } from './layers';
 import { encoderBuckets } from './positions';
 import { loadOrt, locate, type Ort, openSession, type Provider, type Tensors } from './session';
 import { cpuName, defaultThreads } from './threads';
@@ -38,6 +38,7 @@ export interface OnnxEngineOptions {
   readonly device?: string;
   /** How activations meet int8 weights; default: the fastest that answers as float32 does. */
   readonly activations?: { readonly encoder: Activations; readonly decoder: Activations };
+  readonly attention?: AttentionForm;
   /** Encoder blocks a session holds at most: a request can be cancelled between sessions. */
   readonly blocksPerPart?: number;
   /** Called with the share of the model that is loaded, 0 to 1. */
@@ -51,7 +52,8 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
   const threads = options.threads ?? defaultThreads();
   const { folder, location } = locate(file.path);
   const activations = options.activations ?? { encoder: 'float', decoder: provider === 'cpu' ? 'split' : 'float' };
-  const source: GraphSource = { config, weights: file, location, activations };
+  const attention = options.attention ?? (provider === 'cpu' ? 'fused' : 'plain');
+  const source: GraphSource = { config, weights: file, location, activations, attention };
 
   const parts = split(config.encoderLayers, options.blocksPerPart ?? blocksPerPart(config));
   const opened: InferenceSession[] = [];

@@ -11,7 +11,7 @@
  */
 import type { T5Config } from '../../weights/config';
 import { Graph } from './graph';
-import { type Activations, Layers, type Residual, type WeightRanges } from './layers';
+import { type Activations, type AttentionForm, Layers, type Residual, type WeightRanges } from './layers';
 
 export interface WrittenGraph {
   readonly bytes: Uint8Array;
@@ -24,6 +24,7 @@ export interface GraphSource {
   readonly weights: WeightRanges;
   /** File name of the weight file, without folder. */
   readonly location: string;
+  readonly attention: AttentionForm;
   readonly activations: { readonly encoder: Activations; readonly decoder: Activations };
 }
 
@@ -44,7 +45,7 @@ export function encoderGraph(source: GraphSource, from: number, to: number): Wri
   const { dModel, numHeads, dKv } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('encoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.activations.encoder);
+  const layers = new Layers(graph, config, source.weights, source.activations.encoder, source.attention);
   const wide = [1, 'length', dModel];
 
   let residual: Residual =
@@ -62,7 +63,7 @@ export function encoderGraph(source: GraphSource, from: number, to: number): Wri
 
     const first = layers.norm(`${prefix}.0.norm`, residual, `${prefix}.0.layer_norm.weight`);
     const [q = '', k = '', v = ''] = selfProjections(layers, attention, first.out);
-    const mixed = layers.attention(`${attention}.mixed`, [q, k, v, '', '', bias]);
+    const mixed = layers.selfAttention(`${attention}.mixed`, q, k, v, bias);
     const attended = layers.linear(`${attention}.o`, mixed, [`${attention}.o.weight`], dModel, inner);
 
     const after = { stream: first.stream, addend: attended };
@@ -81,9 +82,7 @@ export function encoderGraph(source: GraphSource, from: number, to: number): Wri
     const attention = `decoder.block.${b}.layer.1.EncDecAttention`;
     const matrices = [`${attention}.k.weight`, `${attention}.v.weight`];
     const both = layers.linear(`${attention}.kv`, hidden, matrices, 2 * inner, dModel);
-    const shape = graph.int64(1, -1, 2 * numHeads, dKv);
-    const heads = graph.op('Reshape', `${attention}.heads`, [both, shape]);
-    const byHead = graph.op('Transpose', `${attention}.by_head`, [heads], { perm: [0, 2, 1, 3] });
+    const byHead = layers.heads(`${attention}.kv`, both, 2 * numHeads);
     graph.splitInto([crossKeyName(b), crossValueName(b)], byHead, 1, [numHeads, numHeads]);
     for (const name of [crossKeyName(b), crossValueName(b)]) graph.output(name, 'float', [1, numHeads, 'length', dKv]);
   }
@@ -100,7 +99,7 @@ export function decoderGraph(source: GraphSource): WrittenGraph {
   const { dModel, numHeads, dKv, vocabSize } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('decoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.activations.decoder);
+  const layers = new Layers(graph, config, source.weights, source.activations.decoder, source.attention);
 
   let residual: Residual = { stream: layers.embedding('embedded', graph.input('ids', 'int32', ['rows', 'n'])) };
   const shape = graph.input('shape', 'int64', [3]);
@@ -119,8 +118,8 @@ export function decoderGraph(source: GraphSource): WrittenGraph {
 
     const first = layers.norm(`${prefix}.0.norm`, residual, `${prefix}.0.layer_norm.weight`);
     const [q = '', k = '', v = ''] = selfProjections(layers, self, first.out);
-    const grown = [`${self}.mixed`, keyName(b), valueName(b)];
-    const mixed = layers.attention(`${self}.mixed`, [q, k, v, '', '', bias, pastKey, pastValue], grown);
+    const cache = { pastKey, pastValue, key: keyName(b), value: valueName(b) };
+    const mixed = layers.selfAttention(`${self}.mixed`, q, k, v, bias, cache);
     for (const name of [keyName(b), valueName(b)]) graph.output(name, 'float', ['rows', numHeads, 'total', dKv]);
     const attended = layers.linear(`${self}.o`, mixed, [`${self}.o.weight`], dModel, inner);
 
@@ -129,7 +128,7 @@ export function decoderGraph(source: GraphSource): WrittenGraph {
     const cross = `${prefix}.1.EncDecAttention`;
     const queries = layers.linear(`${cross}.q`, second.out, [`${cross}.q.weight`], inner, dModel);
     const asOneRow = graph.op('Reshape', `${cross}.folded`, [queries, folded]);
-    const looked = layers.attention(`${cross}.mixed`, [asOneRow, crossKey, crossValue]);
+    const looked = layers.crossAttention(`${cross}.mixed`, asOneRow, crossKey, crossValue);
     const asRows = graph.op('Reshape', `${cross}.unfolded`, [looked, shape]);
     const read = layers.linear(`${cross}.o`, asRows, [`${cross}.o.weight`], dModel, inner);
 

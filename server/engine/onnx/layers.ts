@@ -27,10 +27,23 @@ export interface WeightRanges {
  */
 export type Activations = 'float' | 'split' | 'int8';
 
+/**
+ * `fused`: ONNX Runtime's MultiHeadAttention. `plain`: products and a softmax, for WebGPU, where the fused operator gives
+ * wrong values from 32 queries on when the adapter's subgroups are narrow (ONNX Runtime 1.30 on Mesa's llvmpipe).
+ */
+export type AttentionForm = 'fused' | 'plain';
+
 /** A sum that is still to be made: the residual stream, and what the last layer adds to it. */
 export interface Residual {
   readonly stream: string;
   readonly addend?: string;
+}
+
+export interface CacheNames {
+  readonly pastKey: string;
+  readonly pastValue: string;
+  readonly key: string;
+  readonly value: string;
 }
 
 export class Layers {
@@ -38,13 +51,21 @@ export class Layers {
   readonly config: T5Config;
   readonly #weights: WeightRanges;
   readonly #activations: Activations;
+  readonly #attention: AttentionForm;
   readonly #cast = new Set<string>();
 
-  constructor(graph: Graph, config: T5Config, weights: WeightRanges, activations: Activations) {
+  constructor(
+    graph: Graph,
+    config: T5Config,
+    weights: WeightRanges,
+    activations: Activations,
+    attention: AttentionForm,
+  ) {
     this.graph = graph;
     this.config = config;
     this.#weights = weights;
     this.#activations = activations;
+    this.#attention = attention;
   }
 
   /** `ids` int32 [rows, n] → float32 [rows, n, dModel]. */
@@ -83,7 +104,9 @@ export class Layers {
         accuracy_level: level,
       });
     if (this.#activations === 'split') {
-      product(`${name}.terms`, this.#split(name, x, k), width, 4);
+      // The file's columns beyond k are zero weights, and so is what meets them here.
+      const padded = width === k ? x : this.#padded(`${name}.padded`, x, width - k);
+      product(`${name}.terms`, this.#split(name, padded, width), width, 4);
       return this.graph.op('ReduceSum', name, [`${name}.terms`, this.graph.int64(0)], { keepdims: 0 });
     }
     product(name, x, k, this.#activations === 'int8' ? 4 : 0);
@@ -91,18 +114,15 @@ export class Layers {
   }
 
   /**
-   * `x` float32 [rows, n, k] as two terms [2, rows, n, paddedK] whose sum it is. MatMulNBits at accuracy level 4 rounds
+   * `x` float32 [rows, n, width] as two terms [2, rows, n, width] whose sum it is. MatMulNBits at accuracy level 4 rounds
    * its input to int8 by block, with the largest magnitude of a block as 127. The first term is what that rounding makes
    * of `x`, and rounding it again changes nothing; the second is what was lost, small enough that its own rounding does
    * not matter. One product of twice the rows reads the weights once, and few rows cost nothing but that reading.
    */
-  #split(name: string, x: string, k: number): string {
+  #split(name: string, x: string, width: number): string {
     const g = this.graph;
-    const width = paddedK(k);
     const value = (part: string) => `${name}.${part}`;
-    let padded = x;
-    if (width !== k) padded = g.op('Pad', value('padded'), [x, g.int64(0, 0, 0, 0, 0, width - k)]);
-    const blocks = g.op('Reshape', value('blocks'), [padded, g.int64(0, 0, width / BLOCK, BLOCK)]);
+    const blocks = g.op('Reshape', value('blocks'), [x, g.int64(0, 0, width / BLOCK, BLOCK)]);
     const magnitude = g.op('Abs', value('magnitude'), [blocks]);
     const largest = g.op('ReduceMax', value('largest'), [magnitude, g.int64(-1)], { keepdims: 1 });
     const unit = g.op('Mul', value('unit'), [largest, g.constant('1/127', Float32Array.of(1 / 127))]);
@@ -173,11 +193,52 @@ export class Layers {
     return this.graph.op('Unsqueeze', name, [bias, this.graph.int64(0)]);
   }
 
-  /** MultiHeadAttention with T5's scale, which is none. `inputs` as the operator orders them after the bias. */
-  attention(name: string, inputs: readonly string[], outputs: readonly string[] = [name]): string {
+  /**
+   * Self-attention without T5's missing scale: `q`, `k`, `v` [rows, n, inner] with `bias` [1, heads, n, keys] → [rows, n,
+   * inner]. With a `cache`, its past keys and values [rows, heads, past, dKv] come before the new ones, and both together
+   * are the values `key` and `value`.
+   */
+  selfAttention(name: string, q: string, k: string, v: string, bias: string, cache?: CacheNames): string {
+    if (this.#attention === 'fused') {
+      const past = cache ? [cache.pastKey, cache.pastValue] : [];
+      return this.#fused(name, [q, k, v, '', '', bias, ...past], cache ? [name, cache.key, cache.value] : [name]);
+    }
+    let key = this.heads(`${name}.k`, k);
+    let value = this.heads(`${name}.v`, v);
+    if (cache !== undefined) {
+      key = this.graph.op('Concat', cache.key, [cache.pastKey, key], { axis: 2 });
+      value = this.graph.op('Concat', cache.value, [cache.pastValue, value], { axis: 2 });
+    }
+    return this.#plain(name, this.heads(`${name}.q`, q), key, value, bias);
+  }
+
+  /** `q` [1, queries, inner] over `key` and `value` [1, heads, length, dKv] → [1, queries, inner]. */
+  crossAttention(name: string, q: string, key: string, value: string): string {
+    if (this.#attention === 'fused') return this.#fused(name, [q, key, value], [name]);
+    return this.#plain(name, this.heads(`${name}.q`, q), key, value);
+  }
+
+  /** [rows, n, count * dKv] → [rows, count, n, dKv]; `count` heads, by default all. */
+  heads(name: string, x: string, count = this.config.numHeads): string {
+    const split = this.graph.op('Reshape', `${name}.split`, [x, this.graph.int64(0, 0, count, this.config.dKv)]);
+    return this.graph.op('Transpose', `${name}.by_head`, [split], { perm: [0, 2, 1, 3] });
+  }
+
+  #fused(name: string, inputs: readonly string[], outputs: readonly string[]): string {
     const attributes = { num_heads: this.config.numHeads, scale: { float: 1 } };
     this.graph.contrib('MultiHeadAttention', name, inputs, attributes, outputs);
     return name;
+  }
+
+  #plain(name: string, q: string, key: string, value: string, bias?: string): string {
+    const g = this.graph;
+    const turned = g.op('Transpose', `${name}.turned`, [key], { perm: [0, 1, 3, 2] });
+    let scores = g.op('MatMul', `${name}.scores`, [q, turned]);
+    if (bias !== undefined) scores = g.op('Add', `${name}.biased`, [scores, bias]);
+    const shares = g.op('Softmax', `${name}.shares`, [scores], { axis: -1 });
+    const mixed = g.op('MatMul', `${name}.heads`, [shares, value]);
+    const byToken = g.op('Transpose', `${name}.by_token`, [mixed], { perm: [0, 2, 1, 3] });
+    return g.op('Reshape', name, [byToken, g.int64(0, 0, this.config.numHeads * this.config.dKv)]);
   }
 
   #activation(name: string, x: string): string {
@@ -190,6 +251,10 @@ export class Layers {
         this.graph.contrib('QuickGelu', name, [x], { alpha: { float: 1 } });
         return name;
     }
+  }
+
+  #padded(name: string, value: string, columns: number): string {
+    return this.graph.op('Pad', name, [value, this.graph.int64(0, 0, 0, 0, 0, columns)]);
   }
 
   #firstColumns(name: string, value: string, width: number): string {

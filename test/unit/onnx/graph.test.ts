@@ -52,7 +52,7 @@ function sourceOf(config: T5Config, format: 'int8' | 'fp32'): GraphSource {
     return range;
   };
   const activations = { encoder: 'float', decoder: 'split' } as const;
-  return { config, weights: { format, offsetOf }, location: 'model.safetensors', activations };
+  return { config, weights: { format, offsetOf }, location: 'model.safetensors', activations, attention: 'fused' };
 }
 
 describe('a written graph', () => {
