@@ -272,7 +272,15 @@ struct Encoder {
     timed("embed", [&] { encoder_embed<<<up(T, 256) / 8, 512>>>(x, embeddingChunks, ids, T, groups, chunks); });
   }
   void norm(const float* gamma, int T) {
-    timed("norm", [&] { encoder_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gamma, operand, s.D, 1e-6f); });
+    timed("norm", [&] {
+#ifdef HOPPER
+      if (hopper && T <= 128) {
+        encoder_norm_h<<<up(T, 64), 256>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gamma, operand, s.D, 1e-6f);
+        return;
+      }
+#endif
+      encoder_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gamma, operand, s.D, 1e-6f);
+    });
     split = 1;
   }
   void project(const Layer& l, int T) { PRODUCT(qkv, "qkv", l.qkv, tiling(l.qkv, T, false), operand, T, qkv, inner, s.dKv, dPad / 64, tokenBlocks); }
@@ -306,7 +314,15 @@ struct Encoder {
   }
   void down(const Layer& l, int T) { add("wo", l.down, h, T, 1.f / encoder::H_SCALE); }
   void last(int T) {
-    timed("final norm", [&] { encoder_final_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gFinal, operand, s.D, 1e-6f, hidden, T); });
+    timed("final norm", [&] {
+#ifdef HOPPER
+      if (hopper && T <= 128) {
+        encoder_final_norm_h<<<up(T, 64), 256>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gFinal, operand, s.D, 1e-6f, hidden, T);
+        return;
+      }
+#endif
+      encoder_final_norm<<<up(T, 64) / 8, 1024>>>((float4*)x, (const float4*)parts, partStride, split, addScale, gFinal, operand, s.D, 1e-6f, hidden, T);
+    });
     split = 1;
   }
   void crossed(const Layer& l, int T) { PRODUCT(cross, "cross", l.cross, tiling(l.cross, T, false), operand, T, keys, values, inner, T); }
