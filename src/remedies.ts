@@ -27,8 +27,9 @@ export function remediesFor(error: unknown): Remedy[] {
     case 'binary-input':
     case 'question-too-long':
     case 'prompt-too-long':
-    case 'usage':
       return [];
+    case 'usage':
+      return [{ command: 'flan.openSettings', title: vscode.l10n.t('Settings') }];
     case 'no-model':
     case 'not-a-model':
     case 'unsupported-model':

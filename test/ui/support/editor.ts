@@ -50,6 +50,8 @@ export class Editor {
 
   async picture(name: string): Promise<void> {
     mkdirSync(PICTURES, { recursive: true });
+    // Menus and pickers fade in.
+    await this.page.waitForTimeout(300);
     await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
   }
 

@@ -128,8 +128,26 @@ export class Workbench {
 
   /** As if the user had edited the settings file. */
   changeSettings(settings: Readonly<Record<string, unknown>>): void {
-    const file = join(this.userData, 'User', 'settings.json');
-    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ...settings }));
+    this.change('User', settings);
+  }
+
+  /** Settings of the machine that the files are on: those of scope `machine`. */
+  changeMachineSettings(settings: Readonly<Record<string, unknown>>): void {
+    this.change('Machine', settings);
+  }
+
+  machineSettings(): Record<string, unknown> {
+    return this.settings('Machine');
+  }
+
+  private settings(folder: 'User' | 'Machine'): Record<string, unknown> {
+    const file = join(this.userData, folder, 'settings.json');
+    return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  }
+
+  private change(folder: 'User' | 'Machine', settings: Readonly<Record<string, unknown>>): void {
+    const file = join(this.userData, folder, 'settings.json');
+    writeFileSync(file, JSON.stringify({ ...this.settings(folder), ...settings }));
   }
 
   get url(): string {
