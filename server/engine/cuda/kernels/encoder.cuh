@@ -26,7 +26,7 @@
 //
 // Entry points (all extern "C"; launched by ../encoder.ts, which computes grids and shared memory):
 //   encoder_load.cu       encoder_relay, encoder_bias
-//   encoder_norm.cu       encoder_embed, encoder_norm, encoder_final_norm
+//   encoder_norm.cu       encoder_embed, encoder_{norm,final_norm}, on sm_90a also encoder_{norm,final_norm}_h
 //   encoder_gemm.cu       encoder_{qkv,add,gated,act,cross}_{64,128}        portable, sm_80 and later
 //   encoder_attention.cu  encoder_attention_{64,128,256}                    portable, sm_80 and later
 //   encoder_hopper.cu     encoder_{qkv,add,gated,act,cross}_h{64,128,256}   sm_90a
