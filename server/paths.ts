@@ -4,7 +4,7 @@
  *   FLAN_HOME/models/<name>/   installed models     FLAN_HOME/run/    token, lock, socket, who is running (0700)
  *   FLAN_HOME/cache/           converted weights    FLAN_HOME/logs/   the server's log
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
@@ -85,12 +85,13 @@ export function createFolders(paths: Paths): void {
 }
 
 /**
- * The address of the server's socket: in `run` when that is short enough for the system, otherwise under a short
- * private folder; on Windows a pipe whose name differs by user and folder. Creates the short folder if needed.
+ * The address at which a server is to listen: in `run` when that is short enough for the system, otherwise under a short
+ * private folder, which is created. On Windows any user may make a pipe of any name, and take a known one before us:
+ * there the name is a new one every time, and clients learn it from the server's info file.
  */
 export function socketAddress(paths: Paths, env: NodeJS.ProcessEnv = process.env): string {
   const hash = createHash('sha256').update(`${userInfo().username}\0${paths.home}`).digest('hex').slice(0, 16);
-  if (process.platform === 'win32') return `\\\\.\\pipe\\flan-${hash}`;
+  if (process.platform === 'win32') return `\\\\.\\pipe\\flan-${hash}-${randomBytes(8).toString('hex')}`;
   const fits = (path: string) => Buffer.byteLength(path) <= SOCKET_PATH_BYTES;
   const own = join(paths.run, 'socket');
   if (fits(own)) return own;

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type Paths, socketAddress } from '../paths';
+import { isAlive } from './lock';
 
 /** Written by the server once it listens; read by clients and by the next server. */
 export interface ServerInfo {
@@ -68,8 +69,9 @@ function isInfo(value: unknown): value is ServerInfo {
 export async function dialServer(paths: Paths): Promise<Socket | undefined> {
   const addresses = new Set<string>();
   const info = readInfo(paths);
-  if (info !== undefined) addresses.add(info.socket);
-  addresses.add(socketAddress(paths));
+  // A pipe outlives nobody: with its server dead, who answers there now is somebody else.
+  if (info !== undefined && (process.platform !== 'win32' || isAlive(info.pid))) addresses.add(info.socket);
+  if (process.platform !== 'win32') addresses.add(socketAddress(paths));
   for (const address of addresses) {
     const socket = await dial(address);
     if (socket !== undefined) return socket;
