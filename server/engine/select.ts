@@ -1,9 +1,10 @@
 /** Which engine runs a model on this machine, and why. */
-import { UsageError } from '../errors';
+import { CancelledError, FlanError, UsageError } from '../errors';
 import type { EngineChoice } from '../protocol';
 import type { Candidate, EngineRequest, Probe } from './candidate';
+import { cudaCandidate } from './cuda/candidates';
 import type { Engine } from './engine';
-import { EngineError, EngineUnavailableError, gigabytes, NoGpuAdapterError, OutOfMemoryError } from './errors';
+import { EngineUnavailableError, gigabytes, NoGpuAdapterError, OutOfMemoryError } from './errors';
 import { cpuCandidate, webgpuCandidate } from './onnx/candidates';
 
 export interface Selection {
@@ -14,14 +15,14 @@ export interface Selection {
 
 /** All engines, the one to be taken first in front. */
 export function candidates(): Candidate[] {
-  return [webgpuCandidate(), cpuCandidate()];
+  return [cudaCandidate(), webgpuCandidate(), cpuCandidate()];
 }
 
 /**
  * Loads a model on the engine that was chosen; `auto` takes the first that is there and that the model fits in.
  * float32 weights run on `cpu` only: they are the reference.
  *
- * @throws NoGpuAdapterError, EngineUnavailableError, OutOfMemoryError, UsageError, EngineError
+ * @throws NoGpuAdapterError, EngineUnavailableError, OutOfMemoryError, UsageError, and what the last candidate's `create` throws
  */
 export async function createEngine(
   request: EngineRequest & { readonly choice: EngineChoice; readonly candidates?: readonly Candidate[] },
@@ -47,7 +48,7 @@ export async function createEngine(
         return { engine, why: [...why, `${candidate.name} is used, on ${probe.detail}${fits}.`].join(' ') };
       } catch (error) {
         // A GPU that fails while it loads is like one that is not there; the last engine's failure is the answer.
-        if (!(error instanceof EngineError) || candidate === all.at(-1)) throw error;
+        if (!(error instanceof FlanError) || error instanceof CancelledError || candidate === all.at(-1)) throw error;
         why.push(`${candidate.name} is not used: ${error.message}`);
         continue;
       }
