@@ -125,6 +125,11 @@ export class Graph {
     this.#add('', 'Split', `${outputs[0]}.split`, [value, this.int64(...sizes)], outputs, { axis });
   }
 
+  /** Cuts the first axis into two equal parts. */
+  halve(outputs: readonly string[], value: string): void {
+    this.#add('', 'Split', `${value}.halves`, [value], outputs, { axis: 0, num_outputs: 2 });
+  }
+
   /** Makes a value an output under another name. */
   rename(value: string, name: string, type: DataTypeName, shape: readonly (number | string)[]): void {
     this.op('Identity', name, [value]);

@@ -107,14 +107,16 @@ export class Layers {
       // The file's columns beyond k are zero weights, and so is what meets them here.
       const padded = width === k ? x : this.#padded(`${name}.padded`, x, width - k);
       product(`${name}.terms`, this.#split(name, padded, width), width, 4);
-      return this.graph.op('ReduceSum', name, [`${name}.terms`, this.graph.int64(0)], { keepdims: 0 });
+      const terms = [`${name}.term.0`, `${name}.term.1`];
+      this.graph.halve(terms, `${name}.terms`);
+      return this.graph.op('Add', name, terms);
     }
     product(name, x, k, this.#activations === 'int8' ? 4 : 0);
     return name;
   }
 
   /**
-   * `x` float32 [rows, n, width] as two terms [2, rows, n, width] whose sum it is. MatMulNBits at accuracy level 4 rounds
+   * `x` float32 [rows, n, width] as two terms [2 * rows, n, width] whose sum it is. MatMulNBits at accuracy level 4 rounds
    * its input to int8 by block, with the largest magnitude of a block as 127. The first term is what that rounding makes
    * of `x`, and rounding it again changes nothing; the second is what was lost, small enough that its own rounding does
    * not matter. One product of twice the rows reads the weights once, and few rows cost nothing but that reading.
@@ -131,9 +133,8 @@ export class Layers {
     const rounded = g.op('Round', value('rounded'), [g.op('Div', value('scaled'), [blocks, step])]);
     const first = g.op('Mul', value('first'), [rounded, step]);
     const second = g.op('Sub', value('second'), [blocks, first]);
-    const lifted = [first, second].map((term) => g.op('Unsqueeze', `${term}.lifted`, [term, g.int64(0)]));
-    const both = g.op('Concat', value('both'), lifted, { axis: 0 });
-    return g.op('Reshape', value('two'), [both, g.int64(0, 0, 0, width)]);
+    const both = g.op('Concat', value('both'), [first, second], { axis: 0 });
+    return g.op('Reshape', value('two'), [both, g.int64(0, 0, width)]);
   }
 
   /** RMS norm of a residual stream; says which value is the stream from then on. `factor` multiplies the result. */
