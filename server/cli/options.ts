@@ -1,6 +1,6 @@
 /** The command line's options: what each command takes, read with node:util's parseArgs and checked. Wrong usage is a UsageError. */
 import { existsSync } from 'node:fs';
-import { isAbsolute, resolve, sep } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors';
 import { resolveDecoding } from '../generate/decoding';
@@ -113,10 +113,10 @@ export function modelChoice(command: Command): ModelChoice {
   };
 }
 
-/** A name stays a name unless a folder of that name is here. */
+/** A name (also one of the hub, `google/flan-ul2`) stays a name unless it is written as a path or a folder is there. */
 export function modelPath(model: string): string {
-  const isPath = model.includes('/') || model.includes(sep) || model === '.' || model === '..' || existsSync(model);
-  return isPath && !isAbsolute(model) ? resolve(model) : model;
+  const isPath = /^\.{0,2}[/\\]|^\.{1,2}$/.test(model) || existsSync(model);
+  return isPath ? resolve(model) : model;
 }
 
 /** The decoding options, checked as a whole. Throws UsageError. */

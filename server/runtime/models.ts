@@ -1,6 +1,7 @@
 /** Which model folder a request means: an installed name, a path, or by default the largest that this machine can run. */
 import { createHash } from 'node:crypto';
 import { readdir, realpath, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { FlanError } from '../errors';
 import type { Paths } from '../paths';
@@ -54,9 +55,11 @@ export function installedModels(
  */
 export async function modelFolders(
   paths: Pick<Paths, 'models'>,
-  model: string | undefined,
+  asked: string | undefined,
   starter: string = STARTER_DIR,
 ): Promise<ModelFolder[]> {
+  // Settings are not written through a shell.
+  const model = asked?.replace(/^~(?=[/\\])/, homedir());
   const installed = () => installedModels(paths, undefined, starter);
   if (model === undefined) {
     const best = (await installed()).sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
@@ -67,7 +70,8 @@ export async function modelFolders(
     return [await folderOf({ name: folderName(model), dir: model, demo: await same(model, starter) })];
   }
   const known = await installed();
-  const found = known.find((info) => info.name === model);
+  // `google/flan-ul2` is how the hub calls what is installed as `flan-ul2`.
+  const found = known.find((info) => info.name === model) ?? known.find((info) => `/${info.name}` === hubName(model));
   if (found !== undefined) return [await folderOf(found)];
   // A folder that is there but not listed is broken: loading it says how.
   const broken = join(paths.models, model);
@@ -77,6 +81,11 @@ export async function modelFolders(
     model,
     known.map((info) => info.name),
   );
+}
+
+/** The part after the organisation, with its slash; undefined for anything but a hub's name. */
+function hubName(model: string): string | undefined {
+  return /^\w[\w.-]*(\/\w[\w.-]*)$/.exec(model)?.[1];
 }
 
 async function folderOf({ name, dir, demo }: Omit<ModelFolder, 'state'>): Promise<ModelFolder> {

@@ -1,9 +1,10 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFolders, flanHome, flanPaths, socketAddress } from '../../server/paths';
-import { folderName } from '../../server/runtime/models';
+import { folderName, modelFolders } from '../../server/runtime/models';
+import { CHECKPOINT } from './cli_home';
 
 const posix = process.platform !== 'win32';
 let dir: string;
@@ -59,5 +60,40 @@ describe('folderName', () => {
     expect(folderName(`${join(dir, 'flan-t5-xl')}/`)).toBe('flan-t5-xl');
     expect(folderName(join(dir, 'models--google--flan-t5-small', 'snapshots', '0fc9ddf'))).toBe('flan-t5-small');
     expect(folderName(join(dir, 'models--t5-small', 'snapshots', 'df1b051'))).toBe('t5-small');
+  });
+});
+
+describe('modelFolders', () => {
+  const starter = join(import.meta.dirname, '..', '..', 'models', 'starter');
+  const names = async (model: string | undefined) =>
+    (await modelFolders({ models: join(dir, 'models') }, model, starter)).map(({ name, demo }) => `${name} ${demo}`);
+
+  it('knows a model by name, by hub name and by path, and by default takes the largest, the built-in one last', async () => {
+    cpSync(CHECKPOINT, join(dir, 'models', 'small'), { recursive: true });
+    cpSync(starter, join(dir, 'models', 'large'), { recursive: true });
+    expect(await names(undefined)).toEqual(['large false', 'small false', 'starter true']);
+    expect(await names('small')).toEqual(['small false']);
+    expect(await names('google/small')).toEqual(['small false']);
+    expect(await names(join(dir, 'models', 'small'))).toEqual(['small false']);
+    expect(await names('starter')).toEqual(['starter true']);
+    expect(await names(starter)).toEqual(['starter true']);
+    for (const unknown of ['tiny', 'google/tiny', '../small', '../models/small', join(dir, 'none')]) {
+      await expect(names(unknown)).rejects.toThrow(/Installed: large, small, starter/);
+    }
+  });
+
+  it('says what to do when there is none', async () => {
+    const none = modelFolders({ models: join(dir, 'models') }, undefined, join(dir, 'no-starter'));
+    await expect(none).rejects.toMatchObject({ code: 'no-model' });
+  });
+
+  it('tells a changed folder from what it was', async () => {
+    const model = join(dir, 'model');
+    cpSync(CHECKPOINT, model, { recursive: true });
+    const state = async () => (await modelFolders({ models: dir }, model, starter))[0]?.state;
+    const before = await state();
+    expect(await state()).toBe(before);
+    writeFileSync(join(model, 'config.json'), '{}');
+    expect(await state()).not.toBe(before);
   });
 });
