@@ -68,7 +68,7 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress: ({ message, fraction }) => loading(message, fraction),
   });
   const codec = await TextCodec.open(dir);
-  await request.free?.();
+  if (await mayWork(choice)) await request.free?.();
   const { engine, why } = await createEngine({
     choice,
     weights,
@@ -79,6 +79,12 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
   });
   const loadMs = performance.now() - start;
   return { model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
+}
+
+/** False when the engine that was named cannot be used here: then nothing has to make room for it. */
+async function mayWork(choice: EngineChoice): Promise<boolean> {
+  const named = candidates().find((candidate) => candidate.name === choice);
+  return named === undefined ? choice === 'auto' : (await named.probe()).ok;
 }
 
 /** Looking for devices takes a child process some time: it may do so while the weights are checked here. */

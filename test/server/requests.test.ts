@@ -2,7 +2,14 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancellationTokenSource } from 'vscode-jsonrpc';
-import { Method, type Progress, type RunParams, type ScoreResult, type Status } from '../../server/protocol';
+import {
+  type DoctorItem,
+  Method,
+  type Progress,
+  type RunParams,
+  type ScoreResult,
+  type Status,
+} from '../../server/protocol';
 import { type Client, Home, until } from './harness';
 
 const CODE = `def mean(values):
@@ -200,6 +207,15 @@ describe('models', () => {
     const params = { ...explain, model: home.paths.home };
     await expect(client.run(params)).rejects.toMatchObject({ data: { code: 'not-a-model' } });
     expect(await client.status()).toMatchObject({ state: 'ready', model: 'starter' });
+    expect((await client.run(explain)).timings.loadMs).toBe(0);
+  });
+
+  it('stay loaded when a request names an engine that is not here', async (context) => {
+    const items = await client.request<DoctorItem[]>(Method.doctor);
+    const missing = (['cuda', 'webgpu'] as const).find((name) => items.some(({ what, ok }) => what === name && !ok));
+    if (missing === undefined) return context.skip('every engine works on this machine');
+    await client.run(explain);
+    await expect(client.run({ ...explain, engine: missing })).rejects.toMatchObject({ code: -32803 });
     expect((await client.run(explain)).timings.loadMs).toBe(0);
   });
 
