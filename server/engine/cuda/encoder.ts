@@ -5,30 +5,23 @@
  * One pass over all tokens of a prompt: embedding; per block norm, q/k/v, attention, o (added to the residual), norm,
  * wi with its activation, wo (added); final norm; then the cross-attention keys and values of every decoder block.
  */
-import { CancelledError } from '../../errors';
 import type { T5Config } from '../../weights/config';
 import { paddedK } from '../../weights/layout';
 import type { StopSignal } from '../engine';
 import { type CudaDriver, f32, i32, type Kernel, type KernelArgument, pointer, u64 } from './driver';
-import { PART_TOKENS, padTokens, type Tiling, tileSizes, tiling } from './encoder_tiles';
+import { Pace } from './encoder_pace';
+import { EncoderProducts, type Product } from './encoder_products';
+import { padTokens } from './encoder_tiles';
 import { EncoderWeights, type FusedMatrix } from './encoder_weights';
+import { EncoderWork, headWidth, workBytes } from './encoder_work';
 import type { DevicePtr, EmbeddingTable, EncoderHalf, StagedTensor } from './seams';
 
-const UNIT_BYTES = 16_640;
 /** The input of `wo` is stored times 2^-6 (kernels/encoder.cuh); its product is scaled back. */
 const WO_SCALE = 64;
 const ACTIVATION = { relu: 0, gelu_new: 1, silu: 2 } as const;
 const EMBED_THREADS = 512;
 /** Up to here a cluster of eight blocks for eight tokens beats one block (11 against 15 us at 128 tokens on an H100; 23 against 14 at 512). */
 const SHORT_NORM_TOKENS = 128;
-
-type Product = 'qkv' | 'add' | 'gated' | 'act' | 'cross';
-
-/** A product's kernel for one tile size. */
-interface ProductKernel {
-  readonly kernel: Kernel;
-  readonly shared: number;
-}
 
 interface NormKernels {
   readonly norm: Kernel;
@@ -46,43 +39,21 @@ interface Pending {
 
 const NOTHING_PENDING: Pending = { split: 1, scale: 1 };
 
-/** Addresses of one allocation. */
-interface WorkSpace {
-  readonly address: DevicePtr;
-  readonly tokens: number;
-  /** F32 residual stream. */
-  readonly x: DevicePtr;
-  /** F32 parts of a product cut along K, in the order of x. */
-  readonly parts: DevicePtr;
-  /** F16 input of q/k/v, wi and the cross projections [.., dModel]. */
-  readonly operand: DevicePtr;
-  readonly qkv: DevicePtr;
-  /** F16 input of o. */
-  readonly attended: DevicePtr;
-  /** F16 input of wo. */
-  readonly inner: DevicePtr;
-  readonly keys: DevicePtr;
-  readonly values: DevicePtr;
-  readonly ids: DevicePtr;
-}
-
 export class CudaEncoder implements EncoderHalf {
   readonly weightBytes: number;
   readonly #driver: CudaDriver;
   readonly #config: T5Config;
   readonly #embedding: EmbeddingTable;
   readonly #weights: EncoderWeights;
-  readonly #products: Readonly<Record<Product, ReadonlyMap<number, ProductKernel>>>;
+  readonly #products: EncoderProducts;
+  readonly #work: EncoderWork;
   readonly #hopper: boolean;
-  readonly #stages: number;
   readonly #embed: Kernel;
   readonly #norm: NormKernels;
   /** Hopper's form for short prompts. */
   readonly #shortNorm: NormKernels | undefined;
   readonly #attention: Kernel;
-  /** Head width as the kernels hold it: 64, 128 or 256, the rest zero. */
   readonly #headWidth: number;
-  #work: WorkSpace | undefined;
 
   /**
    * `kernel` looks a kernel up in the loaded image of kernels/encoder.cu. Allocates the weights; they are filled by
@@ -92,26 +63,11 @@ export class CudaEncoder implements EncoderHalf {
     this.#driver = driver;
     this.#config = config;
     this.#embedding = embedding;
-    this.#headWidth = config.dKv <= 64 ? 64 : config.dKv <= 128 ? 128 : 256;
+    this.#headWidth = headWidth(config);
     // The sm_90a part of the image is for 9.0 alone; its products use instructions that no other card has.
     this.#hopper = driver.device.capability === 90;
-    this.#stages = driver.device.sharedBytes >= 3 * portableStage(128) ? 3 : 2;
-    const products = (name: Product): ReadonlyMap<number, ProductKernel> =>
-      new Map(
-        tileSizes(this.#hopper).map((tokens) => {
-          const shared = this.#hopper ? hopperShared(tokens) : this.#stages * portableStage(tokens);
-          const found = kernel(`encoder_${name}_${this.#hopper ? 'h' : ''}${tokens}`);
-          driver.allowShared(found, shared);
-          return [tokens, { kernel: found, shared }];
-        }),
-      );
-    this.#products = {
-      qkv: products('qkv'),
-      add: products('add'),
-      gated: products('gated'),
-      act: products('act'),
-      cross: products('cross'),
-    };
+    this.#products = new EncoderProducts(driver, kernel, this.#hopper);
+    this.#work = new EncoderWork(driver, config);
     this.#embed = kernel('encoder_embed');
     this.#norm = { norm: kernel('encoder_norm'), final: kernel('encoder_final_norm'), blocks: 1, threads: 1024 };
     if (this.#hopper) {
@@ -137,7 +93,7 @@ export class CudaEncoder implements EncoderHalf {
   }
 
   workBytes(tokens: number): number {
-    return this.#workLayout(tokens).bytes;
+    return workBytes(this.#config, tokens);
   }
 
   encode(
@@ -150,7 +106,7 @@ export class CudaEncoder implements EncoderHalf {
     if (tokens === 0) throw new RangeError('The encoder needs at least one token.');
     const { dModel, numHeads, dKv, layerNormEpsilon, relativeMaxDistance, gated, activation } = this.#config;
     const innerWidth = numHeads * dKv;
-    const work = this.#workSpace(tokens);
+    const work = this.#work.space(tokens);
     const driver = this.#driver;
     const groups = paddedK(dModel) / 16;
     const blocks = work.tokens / 64;
@@ -181,11 +137,11 @@ export class CudaEncoder implements EncoderHalf {
       pending = NOTHING_PENDING;
     };
     const product = (name: Product, matrix: FusedMatrix, operand: DevicePtr, rest: readonly KernelArgument[]) =>
-      this.#product(name, matrix, this.#tiling(matrix, tokens, false), operand, tokens, rest);
+      this.#products.launch(name, matrix, this.#products.tiling(matrix, tokens, false), operand, tokens, rest);
     const add = (matrix: FusedMatrix, operand: DevicePtr, scale: number) => {
-      const tiles = this.#tiling(matrix, tokens, true);
+      const tiles = this.#products.tiling(matrix, tokens, true);
       pending = { split: tiles.split, scale };
-      this.#product('add', matrix, tiles, operand, tokens, [
+      this.#products.launch('add', matrix, tiles, operand, tokens, [
         pointer(work.x),
         pointer(work.parts),
         u64(stride),
@@ -246,8 +202,7 @@ export class CudaEncoder implements EncoderHalf {
   }
 
   dispose(): void {
-    if (this.#work) this.#driver.free(this.#work.address);
-    this.#work = undefined;
+    this.#work.dispose();
     this.#weights.dispose();
   }
 
@@ -258,122 +213,4 @@ export class CudaEncoder implements EncoderHalf {
     const stages = this.#headWidth === 256 ? 2 : 4;
     return (2 + 2 * stages) * block + (1 + 4 * stages) * 8;
   }
-
-  #tiling(matrix: FusedMatrix, tokens: number, cut: boolean): Tiling {
-    return tiling(matrix, tokens, this.#hopper, this.#driver.device.multiprocessors, cut);
-  }
-
-  /** Queues one product over the operand tiles at `operand`. `rest`: what its epilogue takes. */
-  #product(
-    name: Product,
-    matrix: FusedMatrix,
-    tiles: Tiling,
-    operand: DevicePtr,
-    tokens: number,
-    rest: readonly KernelArgument[],
-  ): void {
-    const found = this.#products[name].get(tiles.tokens);
-    if (!found) throw new RangeError(`No product for tiles of ${tiles.tokens} tokens.`);
-    const { kernel, shared } = found;
-    const { rowTiles, kUnits, units } = matrix;
-    const tokenTiles = Math.ceil(tokens / tiles.tokens);
-    const head = [pointer(units), pointer(operand), i32(kUnits)];
-    if (this.#hopper) {
-      const pairs = Math.ceil(rowTiles / 2) * tokenTiles * tiles.split;
-      const grid = [2 * Math.min(Math.floor(this.#driver.device.multiprocessors / 2), pairs)] as const;
-      this.#driver.launch(kernel, { grid, block: 384, shared }, [...head, i32(rowTiles), i32(tokenTiles), ...rest]);
-    } else {
-      const grid = [tokenTiles, rowTiles, tiles.split] as const;
-      this.#driver.launch(kernel, { grid, block: 256, shared }, [...head, i32(this.#stages), ...rest]);
-    }
-  }
-
-  #workLayout(tokens: number): { bytes: number; at: (base: DevicePtr) => WorkSpace } {
-    const { dModel, dFf, numHeads, dKv } = this.#config;
-    const padded = padTokens(tokens);
-    const inner = numHeads * dKv;
-    const sizes = {
-      x: padded * paddedK(dModel) * 4,
-      parts: PART_TOKENS * paddedK(dModel) * 4,
-      operand: padded * paddedK(dModel) * 2,
-      qkv: 3 * numHeads * padded * this.#headWidth * 2,
-      attended: padded * paddedK(inner) * 2,
-      inner: padded * paddedK(dFf) * 2,
-      keys: padded * inner * 2,
-      values: padded * inner * 2,
-      ids: padded * 4,
-    };
-    // Every size is a multiple of 1024 (256 tokens of at least 4 bytes): each part is aligned for bulk copies.
-    const names = Object.keys(sizes) as (keyof typeof sizes)[];
-    const bytes = names.reduce((sum, name) => sum + sizes[name], 0);
-    const at = (base: DevicePtr): WorkSpace => {
-      let next = base;
-      const parts = names.map((name) => {
-        const address = next;
-        next += BigInt(sizes[name]);
-        return [name, address] as const;
-      });
-      return { address: base, tokens: padded, ...(Object.fromEntries(parts) as Record<keyof typeof sizes, DevicePtr>) };
-    };
-    return { bytes, at };
-  }
-
-  /** Kept from one prompt to the next, and replaced when a longer one comes. Its padding must be finite: it starts as zeros. */
-  #workSpace(tokens: number): WorkSpace {
-    if (this.#work && this.#work.tokens >= tokens) return this.#work;
-    if (this.#work) this.#driver.free(this.#work.address);
-    this.#work = undefined;
-    const { bytes, at } = this.#workLayout(tokens);
-    const address = this.#driver.alloc(bytes, `a prompt of ${tokens} tokens`);
-    this.#driver.fill(address, 0, bytes);
-    this.#work = at(address);
-    return this.#work;
-  }
-}
-
-/**
- * Keeps at most two layers queued on the card while somebody may stop the work: the card never waits for the host, and a
- * stop takes effect within two layers.
- */
-class Pace {
-  readonly #driver: CudaDriver;
-  readonly #signal: StopSignal | undefined;
-  #marks: bigint[] = [];
-
-  constructor(driver: CudaDriver, signal: StopSignal | undefined) {
-    this.#driver = driver;
-    this.#signal = signal;
-  }
-
-  next(): void {
-    if (!this.#signal) return;
-    this.#marks.push(this.#driver.mark());
-    if (this.#marks.length > 2) {
-      const oldest = this.#marks.shift();
-      if (oldest !== undefined) {
-        this.#driver.waitFor(oldest);
-        this.#driver.forget(oldest);
-      }
-    }
-    if (this.#signal.stopped) {
-      this.#driver.synchronize();
-      throw new CancelledError();
-    }
-  }
-
-  end(): void {
-    for (const mark of this.#marks.splice(0)) this.#driver.forget(mark);
-  }
-}
-
-function portableStage(tokens: number): number {
-  return UNIT_BYTES + tokens * 256;
-}
-
-/** Shared memory of the Hopper products: two rings, their barriers, and a kilobyte a warp (`Rings` in kernels/encoder_hopper.cu). */
-function hopperShared(tokens: number): number {
-  const operandSlots = tokens === 256 ? 5 : 8;
-  const unitSlots = tokens === 256 ? 3 : tokens === 128 ? 5 : 8;
-  const rings = operandSlots * tokens * 128 + unitSlots * UNIT_BYTES + (operandSlots + unitSlots) * 16;
-  return Math.ceil(rings / 128) * 128 + 8 * 1024;
 }
