@@ -31,6 +31,7 @@ export interface LoadRequest {
 
 export interface LoadedModel {
   readonly model: TaskModel;
+  readonly dir: string;
   /** Why this engine, and why no larger model; empty when all was named. */
   readonly why: string;
   /** What was chosen where the model left a choice. */
@@ -78,7 +79,7 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress: (fraction) => loading(`Loading ${name}`, fraction),
   });
   const loadMs = performance.now() - start;
-  return { model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
+  return { dir, model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
 }
 
 /** False when the engine that was named cannot be used here: then nothing has to make room for it. */

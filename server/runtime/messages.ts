@@ -12,6 +12,8 @@ export interface LoadChoice {
 /** What is loaded, as the model thread knows it. */
 export interface Loaded {
   readonly model: string;
+  /** Of the folders to choose from, the one that was taken. */
+  readonly dir: string;
   readonly demo: boolean;
   readonly engine: string;
   readonly device: string;

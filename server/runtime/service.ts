@@ -54,7 +54,7 @@ export class ModelService {
   readonly #resolve: ResolveChoice;
   readonly #queue = new FairQueue<Request>();
   #current: Request | undefined;
-  #loaded: { readonly key: string; readonly info: Loaded } | undefined;
+  #loaded: { readonly choice: LoadChoice; readonly info: Loaded } | undefined;
   #loading: { readonly key: string; readonly stop: SharedStop; last: Progress | undefined } | undefined;
   /** Resolves when every request so far is in line or refused. */
   #admitted: Promise<void> = Promise.resolve();
@@ -213,18 +213,18 @@ export class ModelService {
   }
 
   async #ensureLoaded(request: Request): Promise<Loaded> {
-    if (this.#loaded?.key === request.key) return this.#loaded.info;
-    const { key } = request;
+    if (this.#loaded !== undefined && serves(this.#loaded, request.choice)) return this.#loaded.info;
+    const { key, choice } = request;
     const loading = { key, stop: new SharedStop(), last: undefined as Progress | undefined };
     request.state = 'loading';
     this.#loading = loading;
     this.onStatus();
     try {
-      const info = await this.#thread.job('load', request.choice, loading.stop, (progress) => {
+      const info = await this.#thread.job('load', choice, loading.stop, (progress) => {
         loading.last = progress;
         for (const waiter of this.#waitersOf(key)) waiter.progress(progress);
       });
-      this.#loaded = { key, info };
+      this.#loaded = { choice, info };
       for (const waiter of this.#waitersOf(key)) waiter.loadMs = info.loadMs;
       return info;
     } catch (error) {
@@ -255,4 +255,17 @@ export class ModelService {
     });
     this.onStatus();
   }
+}
+
+/**
+ * Whether what is loaded is what a choice would load: the default and its name, or `auto` and the engine that it took,
+ * are not worth loading 20 GB again. An engine that was named before does not serve `auto`, which may find a better one.
+ */
+function serves(loaded: { readonly choice: LoadChoice; readonly info: Loaded }, choice: LoadChoice): boolean {
+  const { info } = loaded;
+  if (choice.weights !== loaded.choice.weights) return false;
+  if (choice.engine !== loaded.choice.engine && choice.engine !== info.engine) return false;
+  if (JSON.stringify(choice.folders) === JSON.stringify(loaded.choice.folders)) return true;
+  const folder = loaded.choice.folders.find(({ dir }) => dir === info.dir);
+  return JSON.stringify(choice.folders[0]) === JSON.stringify(folder);
 }

@@ -65,7 +65,7 @@ class ModelHost {
       await this.#free();
       this.#send({ id, kind: 'freed' });
     };
-    const { model, why, notes } = await loadModel({
+    const { model, dir, why, notes } = await loadModel({
       ...choice,
       ...(this.#model === undefined ? {} : { free }),
       cacheDir: this.#setup.cacheDir,
@@ -75,7 +75,7 @@ class ModelHost {
     this.#model = { ...model, loadMs: 0 };
     const { name, demo, engine, weights, loadMs } = model;
     console.error(`loaded ${name} on ${engine.info.device} in ${Math.round(loadMs)} ms. ${[why, ...notes].join(' ')}`);
-    return { model: name, demo, engine: engine.info.engine, device: engine.info.device, weights, why, loadMs };
+    return { model: name, dir, demo, engine: engine.info.engine, device: engine.info.device, weights, why, loadMs };
   }
 
   async #free(): Promise<void> {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CancelledError, FlanError } from '../../server/errors';
 import type { Progress, RunParams } from '../../server/protocol';
 import { cancelledResult } from '../../server/runtime/cancelled';
-import type { JobName, Jobs, Loaded } from '../../server/runtime/messages';
+import type { JobName, Jobs, LoadChoice, Loaded } from '../../server/runtime/messages';
 import { type CancelToken, ModelService } from '../../server/runtime/service';
 import type { SharedStop } from '../../server/runtime/stop';
 
@@ -16,7 +16,16 @@ interface Job {
   readonly failed: (error: Error) => void;
 }
 
-const loadedInfo: Loaded = { model: 'm', demo: false, engine: 'cpu', device: 'd', weights: 'int8', why: '', loadMs: 7 };
+const loadedInfo: Loaded = {
+  model: 'm',
+  dir: '/m',
+  demo: false,
+  engine: 'cpu',
+  device: 'd',
+  weights: 'int8',
+  why: '',
+  loadMs: 7,
+};
 
 class ScriptedThread {
   readonly jobs: Job[] = [];
@@ -211,6 +220,40 @@ describe('ModelService', () => {
     expect(service.status).toEqual({ state: 'idle', queued: 0 });
     await run(1, 'x', 'n');
     expect(thread.last()).toMatchObject({ name: 'load', params: { folders: [{ name: 'n' }] } });
+  });
+
+  it('takes the default and its name, or auto and the engine that it took, for one', async () => {
+    const thread = new ScriptedThread();
+    const folder = (name: string, state = '') => ({ name, dir: `/${name}`, demo: false, state });
+    const choices: LoadChoice[] = [
+      { folders: [folder('m'), folder('starter')], engine: 'auto', weights: 'int8' },
+      { folders: [folder('m')], engine: 'auto', weights: 'int8' },
+      { folders: [folder('m')], engine: 'cpu', weights: 'int8' },
+      // From here on each is something else than what is loaded.
+      { folders: [folder('m')], engine: 'cuda', weights: 'int8' },
+      { folders: [folder('m')], engine: 'auto', weights: 'int8' },
+      { folders: [folder('m', 'changed')], engine: 'auto', weights: 'int8' },
+      { folders: [folder('m', 'changed')], engine: 'auto', weights: 'fp32' },
+    ];
+    const loads: number[] = [];
+    let at = 0;
+    const service = new ModelService(thread, async () => choices[at] as LoadChoice);
+    for (; at < choices.length; at++) {
+      const before = thread.jobs.length;
+      const done = service.run(1, params('text'), () => {}, new Token());
+      await tick();
+      if (thread.last().name === 'load') {
+        loads.push(at);
+        const engine = choices[at]?.engine === 'cuda' ? 'cuda' : 'cpu';
+        thread.last().done({ ...loadedInfo, engine });
+        await tick();
+      }
+      expect(thread.jobs.length).toBeGreaterThan(before);
+      thread.last().done();
+      await done;
+      await tick();
+    }
+    expect(loads).toEqual([0, 3, 4, 5, 6]);
   });
 
   it('joins text that comes faster than it can be shown, and loses none of it', async () => {
