@@ -69,7 +69,10 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
     }
     const graph = decoderGraph(source);
     const outputs = ['logits', ...cacheNames(config)];
-    opened.push(await openSession(ort, graph.bytes, { provider, threads, folder, outputs, hostOutputs: ['logits'] }));
+    const stepThreads = Math.min(threads, Math.ceil(graph.weightBytes / BYTES_PER_STEP_THREAD));
+    opened.push(
+      await openSession(ort, graph.bytes, { provider, threads: stepThreads, folder, outputs, hostOutputs: ['logits'] }),
+    );
     progress();
     const info: EngineInfo = {
       engine: provider,
@@ -192,6 +195,12 @@ class OnnxMemory implements Memory {
     this.#cross = undefined;
   }
 }
+
+/**
+ * One thread reads so much in about a millisecond. Sharing less costs in waiting what it saves in reading, and on a busy
+ * machine far more.
+ */
+const BYTES_PER_STEP_THREAD = 16e6;
 
 /** A part of the encoder reads at most about 2 GB of int8 weights: seconds on a CPU, between two looks at the signal. */
 const PART_WEIGHTS = 2e9;
