@@ -14,7 +14,6 @@ import { buildOf } from './rpc/dial';
 import { handlersOf } from './rpc/handlers';
 import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
 import { type Listener, listen } from './rpc/listen';
-import { doctorItems } from './runtime/doctor';
 import { installedModels, modelFolders } from './runtime/models';
 import { ModelService } from './runtime/service';
 import { ModelThread } from './runtime/thread';
@@ -38,7 +37,8 @@ async function main(): Promise<void> {
     service,
     status,
     models: () => installedModels(paths),
-    doctor: () => doctorItems(paths),
+    // The engines' code is read only for this: the server itself has no need of it.
+    doctor: async () => (await import('./runtime/doctor')).doctorItems(paths),
     stop: (reason) => setImmediate(() => leave(reason)),
   });
   const clients = new Clients({
