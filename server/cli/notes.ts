@@ -34,9 +34,9 @@ function readNotes(read: ReadPart, sources: readonly Source[]): string[] {
   const [only] = sources;
   if (sources.length <= 1) {
     const name = only === undefined ? 'the text' : only.name;
-    return [
-      `Read lines ${read.fromLine}-${read.toLine} of ${name}, up to line ${read.lastLine} did not fit (${span}).`,
-    ];
+    const { fromLine, toLine, lastLine } = read;
+    if (toLine >= lastLine) return [`Read ${name} up to the middle of line ${toLine}: the rest did not fit (${span}).`];
+    return [`Read lines ${fromLine}-${toLine} of ${name}: lines ${toLine + 1}-${lastLine} did not fit (${span}).`];
   }
   // Several files are joined; the line numbers count in the joined text.
   let start = 1;

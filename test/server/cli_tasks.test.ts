@@ -54,10 +54,12 @@ describe('tasks', () => {
     writeFileSync(join(home.paths.home, 'long.txt'), `${LINES}\n`.repeat(20));
     const ran = await home.flan(['summarize', 'long.txt']);
     expect(ran.code).toBe(0);
-    const [, to] = /Read lines 1-(\d+) of long\.txt/.exec(ran.stderr) ?? [];
+    const [, to] = /Read lines 1-(\d+) of long\.txt: lines \d+-600 did not fit/.exec(ran.stderr) ?? [];
     const { read } = json<RunResult>((await home.flan(['summarize', 'long.txt', '--json'])).stdout);
     expect(Number(to)).toBe(read.toLine);
     expect(read).toMatchObject({ complete: false, lastLine: 600 });
+    writeFileSync(join(home.paths.home, 'one-line.txt'), LINES.replaceAll('\n', ' ').repeat(20));
+    expect((await home.flan(['summarize', 'one-line.txt'])).stderr).toMatch(/up to the middle of line 1:/);
     const two = await home.flan(['summarize', 'add.py', 'long.txt', 'lines.txt']);
     expect(two.stderr).toMatch(/Read all of add\.py\.\nRead lines 1-\d+ of long\.txt.*\nNot read: lines\.txt/);
   });

@@ -253,6 +253,13 @@ describe('starting', () => {
     });
   });
 
+  it('says so when the program that is to run it is not there', async () => {
+    const nodePath = join(home.paths.home, 'no-node');
+    await expect(connect({ home: home.paths.home, serverPath: SERVER, nodePath, client: 'test' })).rejects.toThrow(
+      /could not be started.*no-node/,
+    );
+  });
+
   it('puts a large log aside', async () => {
     createFolders(home.paths);
     writeFileSync(home.paths.log, 'x'.repeat(2 * 1024 * 1024));
