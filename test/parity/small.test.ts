@@ -44,7 +44,7 @@ async function agrees(engine: Engine, model: string, form: Form, recorded: Small
 
   const { logprobs } = await scoreAnswer(engine, recorded.promptIds, recorded.targets);
   for (const [i, logprob] of result.logprobs.entries())
-    expect(Math.abs((logprobs[i] ?? NaN) - logprob)).toBeLessThan(1e-3);
+    expect(Math.abs((logprobs[i] ?? NaN) - logprob)).toBeLessThan(10 * tolerance(form));
 
   const greedy = await generate(engine, recorded.promptIds, { kind: 'greedy', maxNewTokens: 24 });
   const parted = parting(greedy.ids, result.greedy);

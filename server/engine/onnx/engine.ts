@@ -37,7 +37,7 @@ export interface OnnxEngineOptions {
   /** The GPU's name, from the probe. */
   readonly device?: string;
   /** How activations meet int8 weights; default: the fastest that answers as float32 does. */
-  readonly activations?: { readonly encoder: Activations; readonly decoder: Activations };
+  readonly activations?: Activations;
   readonly attention?: AttentionForm;
   /** Encoder blocks a session holds at most: a request can be cancelled between sessions. */
   readonly blocksPerPart?: number;
@@ -51,7 +51,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
   const ort = await loadOrt();
   const threads = options.threads ?? defaultThreads();
   const { folder, location } = locate(file.path);
-  const activations = options.activations ?? { encoder: 'float', decoder: provider === 'cpu' ? 'split' : 'float' };
+  const activations = options.activations ?? (provider === 'cpu' ? 'split' : 'float');
   const attention = options.attention ?? (provider === 'cpu' ? 'fused' : 'plain');
   const source: GraphSource = { config, weights: file, location, activations, attention };
 

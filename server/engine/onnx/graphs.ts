@@ -25,7 +25,7 @@ export interface GraphSource {
   /** File name of the weight file, without folder. */
   readonly location: string;
   readonly attention: AttentionForm;
-  readonly activations: { readonly encoder: Activations; readonly decoder: Activations };
+  readonly activations: Activations;
 }
 
 export const keyName = (layer: number): string => `key.${layer}`;
@@ -45,7 +45,7 @@ export function encoderGraph(source: GraphSource, from: number, to: number): Wri
   const { dModel, numHeads, dKv } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('encoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.activations.encoder, source.attention);
+  const layers = new Layers(graph, config, source.weights, source.activations, source.attention);
   const wide = [1, 'length', dModel];
 
   let residual: Residual =
@@ -99,7 +99,7 @@ export function decoderGraph(source: GraphSource): WrittenGraph {
   const { dModel, numHeads, dKv, vocabSize } = config;
   const inner = numHeads * dKv;
   const graph = new Graph('decoder', source.location);
-  const layers = new Layers(graph, config, source.weights, source.activations.decoder, source.attention);
+  const layers = new Layers(graph, config, source.weights, source.activations, source.attention);
 
   let residual: Residual = { stream: layers.embedding('embedded', graph.input('ids', 'int32', ['rows', 'n'])) };
   const shape = graph.input('shape', 'int64', [3]);

@@ -20,10 +20,10 @@ export interface WeightRanges {
 /**
  * How activations meet int8 weights.
  *
- * `float`: in float32. On a CPU the weights are turned to float32 first, for every product anew: right for many rows,
- *          twenty times too slow for one.
- * `split`: as two int8 numbers, see `Layers.split`. On a CPU the fast way for few rows, and as good as float32.
- * `int8`:  as one int8 number by block: faster still, but every tenth greedy answer differs from float32's.
+ * `float`: in float32, the way for WebGPU. A CPU turns the weights to float32 for every product anew, which takes more
+ *          than ten times as long for one token, and for 100 tokens and wide matrices, too.
+ * `split`: as two int8 numbers, see `Layers.split`. On a CPU nearly as fast as one, and as good as float32.
+ * `int8`:  as one int8 number by block: every tenth greedy answer of the starter model differs from float32's.
  */
 export type Activations = 'float' | 'split' | 'int8';
 

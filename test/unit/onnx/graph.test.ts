@@ -51,8 +51,13 @@ function sourceOf(config: T5Config, format: 'int8' | 'fp32'): GraphSource {
     if (range === undefined) throw new Error(`no ${name}`);
     return range;
   };
-  const activations = { encoder: 'float', decoder: 'split' } as const;
-  return { config, weights: { format, offsetOf }, location: 'model.safetensors', activations, attention: 'fused' };
+  return {
+    config,
+    weights: { format, offsetOf },
+    location: 'model.safetensors',
+    activations: 'split',
+    attention: 'fused',
+  };
 }
 
 describe('a written graph', () => {
