@@ -5,9 +5,13 @@ import { createOnnxEngine } from './engine';
 import { type GpuProbe, probeWebGpu } from './probe';
 import { cpuName, defaultThreads } from './threads';
 
-/** Weights are laid out anew for the multiplication; scales become float32, and a request needs room for activations. */
+/** Weights are laid out anew for the multiplication, and their scales become float32. */
 const WEIGHT_FACTOR = 1.1;
-const REQUEST_BYTES = 256e6;
+/** Sessions, graphs, vocabulary-wide outputs. */
+const FIXED_BYTES = 100e6;
+/** Room for a prompt of so many tokens, which takes about so many values of the widest layer for each of them. */
+const REQUEST_TOKENS = 512;
+const VALUES_PER_TOKEN = 24;
 
 export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu): Candidate {
   let device = 'GPU (WebGPU)';
@@ -36,8 +40,10 @@ export function cpuCandidate(): Candidate {
   };
 }
 
-function needBytes({ file }: EngineRequest): number {
-  return file.fileBytes * WEIGHT_FACTOR + REQUEST_BYTES;
+function needBytes({ file, config }: EngineRequest): number {
+  const widest = Math.max(config.dFf, config.numHeads * REQUEST_TOKENS);
+  const activations = REQUEST_TOKENS * VALUES_PER_TOKEN * widest * Float32Array.BYTES_PER_ELEMENT;
+  return file.fileBytes * WEIGHT_FACTOR + activations + FIXED_BYTES;
 }
 
 function freeMemory(): number {
