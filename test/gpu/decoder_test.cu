@@ -27,7 +27,7 @@
     }                                                                                   \
   } while (0)
 
-static int failures = 0, G = 0, sharedLimit = 0, inFlight = 4;
+static int failures = 0, G = 0, sharedLimit = 0, inFlight = 2;
 static int up(int a, int b) { return (a + b - 1) / b * b; }
 static int div_up(int a, int b) { return (a + b - 1) / b; }
 template <class T>
@@ -105,8 +105,8 @@ struct Model {
     CK(cudaGetLastError());
     return m;
   }
-  Plain place(Plain m, uint8_t* to, int chunks, int firstRow, int half8, int rh, int rhp, int ch, int chp) {
-    decoder_relay<<<1024, 256>>>(m.w, m.scales, to, m.N, m.K, m.Kp, chunks, firstRow, half8, rh, rhp, ch, chp);
+  Plain place(Plain m, uint8_t* to, int chunks, int firstRow, int half8, int rh, int rhp) {
+    decoder_relay<<<1024, 256>>>(m.w, m.scales, to, m.N, m.K, m.Kp, chunks, firstRow, half8, rh, rhp);
     CK(cudaGetLastError());
     if (!keepPlain) {
       CK(cudaDeviceSynchronize());
@@ -119,18 +119,18 @@ struct Model {
   Model(Form form, bool keep) : f(form), keepPlain(keep) {
     W = f.dKv <= 64 ? 64 : f.dKv <= 128 ? 128 : 256;
     I = f.heads * W, Dp = up(f.D, 256), Ip = up(I, 256), Fp = up(f.F, 256);
-    p.qkv = shape(3 * I, f.D), p.o = shape(f.D, I), p.xq = shape(I, f.D), p.xo = shape(f.D, I);
-    p.wi = shape(f.gated ? up(f.F, 8) * 2 : f.F, f.D), p.wo = shape(f.D, f.F), p.head = shape(f.vocab, f.D);
-    p.o.group = p.xo.group = p.wo.group = std::min({p.o.group, p.xo.group, p.wo.group});
-    Matrix* all[6] = {&p.qkv, &p.o, &p.xq, &p.xo, &p.wi, &p.wo};
+    p.matrices[QKV] = shape(3 * I, f.D), p.matrices[O] = shape(f.D, f.heads * f.dKv), p.matrices[XQ] = shape(I, f.D), p.matrices[XO] = shape(f.D, f.heads * f.dKv);
+    p.matrices[WI] = shape(f.gated ? up(f.F, 8) * 2 : f.F, f.D), p.matrices[WO] = shape(f.D, f.F), p.matrices[HEAD] = shape(f.vocab, f.D);
+    p.matrices[O].group = p.matrices[XO].group = p.matrices[WO].group = std::min({p.matrices[O].group, p.matrices[XO].group, p.matrices[WO].group});
+    Matrix* all[6] = {&p.matrices[QKV], &p.matrices[O], &p.matrices[XQ], &p.matrices[XO], &p.matrices[WI], &p.matrices[WO]};
     size_t stride = 0;
     for (auto m : all) m->weights = stride, stride += bytes(*m);
     p.layerStride = stride;
-    weightBytes = stride * f.layers + bytes(p.head);
+    weightBytes = stride * f.layers + bytes(p.matrices[HEAD]);
     uint8_t* base = own<uint8_t>(stride * f.layers, 128);
-    uint8_t* table = own<uint8_t>(bytes(p.head), 128);
+    uint8_t* table = own<uint8_t>(bytes(p.matrices[HEAD]), 128);
     for (auto m : all) m->weights += (uint64_t)base;
-    p.head.weights = p.embedding = (uint64_t)table;
+    p.matrices[HEAD].weights = p.embedding = (uint64_t)table;
     const int inner = f.heads * f.dKv;
     half* norms16 = own<half>((size_t)(f.layers * 3 + 1) * Dp, 0);
     auto norm = [&](half* to) {
@@ -145,24 +145,24 @@ struct Model {
       auto to = [&](Matrix& m) { return (uint8_t*)m.weights + l * stride; };
       std::vector<Plain> v;
       const float qc = 2.f / sqrtf(f.dKv);
-      v.push_back(place(random(inner, f.D, qc), to(p.qkv), p.qkv.chunks, 0, -1, f.dKv, W, f.D, f.D));
-      v.push_back(place(random(inner, f.D, 1), to(p.qkv), p.qkv.chunks, I, -1, f.dKv, W, f.D, f.D));
-      v.push_back(place(random(inner, f.D, 1), to(p.qkv), p.qkv.chunks, 2 * I, -1, f.dKv, W, f.D, f.D));
-      v.push_back(place(random(f.D, inner, 1), to(p.o), p.o.chunks, 0, -1, f.D, f.D, f.dKv, W));
-      v.push_back(place(random(inner, f.D, qc), to(p.xq), p.xq.chunks, 0, -1, f.dKv, W, f.D, f.D));
-      v.push_back(place(random(f.D, inner, 1), to(p.xo), p.xo.chunks, 0, -1, f.D, f.D, f.dKv, W));
+      v.push_back(place(random(inner, f.D, qc), to(p.matrices[QKV]), p.matrices[QKV].chunks, 0, -1, f.dKv, W));
+      v.push_back(place(random(inner, f.D, 1), to(p.matrices[QKV]), p.matrices[QKV].chunks, I, -1, f.dKv, W));
+      v.push_back(place(random(inner, f.D, 1), to(p.matrices[QKV]), p.matrices[QKV].chunks, 2 * I, -1, f.dKv, W));
+      v.push_back(place(random(f.D, inner, 1), to(p.matrices[O]), p.matrices[O].chunks, 0, -1, f.D, f.D));
+      v.push_back(place(random(inner, f.D, qc), to(p.matrices[XQ]), p.matrices[XQ].chunks, 0, -1, f.dKv, W));
+      v.push_back(place(random(f.D, inner, 1), to(p.matrices[XO]), p.matrices[XO].chunks, 0, -1, f.D, f.D));
       if (f.gated) {
-        v.push_back(place(random(f.F, f.D, 1), to(p.wi), p.wi.chunks, 0, 0, f.F, f.F, f.D, f.D));
-        v.push_back(place(random(f.F, f.D, f.hidden), to(p.wi), p.wi.chunks, 0, 1, f.F, f.F, f.D, f.D));
+        v.push_back(place(random(f.F, f.D, 1), to(p.matrices[WI]), p.matrices[WI].chunks, 0, 0, f.F, f.F));
+        v.push_back(place(random(f.F, f.D, f.hidden), to(p.matrices[WI]), p.matrices[WI].chunks, 0, 1, f.F, f.F));
       } else {
-        v.push_back(place(random(f.F, f.D, f.hidden), to(p.wi), p.wi.chunks, 0, -1, f.F, f.F, f.D, f.D));
+        v.push_back(place(random(f.F, f.D, f.hidden), to(p.matrices[WI]), p.matrices[WI].chunks, 0, -1, f.F, f.F));
         v.push_back(Plain{});
       }
-      v.push_back(place(random(f.D, f.F, 1 / f.hidden), to(p.wo), p.wo.chunks, 0, -1, f.D, f.D, f.F, f.F));
+      v.push_back(place(random(f.D, f.F, 1 / f.hidden), to(p.matrices[WO]), p.matrices[WO].chunks, 0, -1, f.D, f.D));
       plain.push_back(v);
       norms.push_back({norm(norms16 + (size_t)(l * 3) * Dp), norm(norms16 + (size_t)(l * 3 + 1) * Dp), norm(norms16 + (size_t)(l * 3 + 2) * Dp)});
     }
-    embedding = place(random(f.vocab, f.D, sqrtf(f.D)), table, p.head.chunks, 0, -1, f.vocab, f.vocab, f.D, f.D);
+    embedding = place(random(f.vocab, f.D, sqrtf(f.D)), table, p.matrices[HEAD].chunks, 0, -1, f.vocab, f.vocab);
     finalNorm = norm(norms16 + (size_t)f.layers * 3 * Dp);
     p.norms = (uint64_t)norms16, p.finalNorm = (uint64_t)(norms16 + (size_t)f.layers * 3 * Dp);
     p.maxDistance = 128, p.biasStride = f.biasEvery ? f.heads * 129 : 0;
@@ -171,7 +171,7 @@ struct Model {
     bias = own<float>(b.size(), 0);
     CK(cudaMemcpy(bias, b.data(), b.size() * 4, cudaMemcpyHostToDevice));
     p.bias = (uint64_t)bias;
-    p.layers = f.layers, p.heads = f.heads, p.headWidth = W, p.widthShift = W == 64 ? 6 : W == 128 ? 7 : 8, p.dModel = f.D, p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated;
+    p.layers = f.layers, p.heads = f.heads, p.headWidth = W, p.dKv = f.dKv, p.widthShift = W == 64 ? 6 : W == 128 ? 7 : 8, p.dModel = f.D, p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated;
     p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
     p.gridPad = up(G, 16);
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
@@ -179,7 +179,7 @@ struct Model {
     p.q = (uint64_t)own<float>((size_t)8 * Ip, 0), p.xqueries = (uint64_t)own<half>((size_t)8 * Ip, 0);
     p.attended = (uint64_t)own<half>((size_t)8 * Ip, 0), p.hidden = (uint64_t)own<half>((size_t)8 * Fp, 0);
     p.exponents = (uint64_t)own<int8_t>((size_t)8 * Fp / 8, 0);
-    p.logits = (uint64_t)own<float>((size_t)8 * p.head.tiles * 16, 0), p.bests = (uint64_t)own<float>((size_t)8 * p.gridPad * 3, 0);
+    p.logits = (uint64_t)own<float>((size_t)8 * p.matrices[HEAD].tiles * 16, 0), p.bests = (uint64_t)own<float>((size_t)8 * p.gridPad * 3, 0);
     p.results = (uint64_t)own<Result>(8, 0);
     p.counters = (uint64_t)own<unsigned>(2 * p.counterWords, 0), p.nextCounters = p.counters + p.counterWords * 4;
     CK(cudaDeviceSynchronize());
@@ -261,7 +261,7 @@ struct Decoder {
     return p;
   }
   void step(const std::vector<int>& tokens, int perRow, bool forceWide = false) {
-    const int total = rows * perRow, stride = m.p.head.tiles * 16;
+    const int total = rows * perRow, stride = m.p.matrices[HEAD].tiles * 16;
     logits.assign((size_t)total * m.f.vocab, 0), results.resize(total);
     for (int first = 0; first < total; first += 8) {
       StepParams p = params(perRow);
@@ -541,6 +541,7 @@ int main(int argc, char** argv) {
     check({"relu, not gated, 16 rows", 512, 2048, 8, 64, 3, 32128, RELU, false, false, 1}, 64, 16, 80, {1, 1}, true);
     check({"flan-t5-base", 768, 2048, 12, 64, 3, 32128, GELU_NEW, true, false, 1}, 512, 2, 80, {1, 4, 1}, true);
     check({"odd widths, heads of 32", 200, 328, 5, 32, 3, 1003, GELU_NEW, true, true, 1}, 1, 3, 80, {1, 7, 1}, true);
+    check({"heads of 24", 328, 512, 5, 24, 3, 1003, SILU, true, false, 1}, 40, 2, 80, {1, 7, 1}, true);
     check({"heads of 8", 72, 96, 3, 8, 2, 50, RELU, false, true, 1}, 17, 2, 300, {1, 70, 70, 60, 1}, true);
     check({"heads of 128", 1024, 2816, 8, 128, 3, 5000, GELU_NEW, true, false, 1}, 300, 2, 200, {1, 70, 1}, true);
     check({"xl widths", 2048, 5120, 32, 64, 2, 32128, GELU_NEW, true, false, 1}, 333, 1, 80, {1, 8, 1}, true);

@@ -80,9 +80,9 @@ export function decoderShapes(config: T5Config, multiprocessors: number): Decode
   };
   const shapes: Record<Product, Matrix> = {
     qkv: shape(3 * inner, dModel),
-    o: shape(dModel, inner),
+    o: shape(dModel, numHeads * dKv),
     xq: shape(inner, dModel),
-    xo: shape(dModel, inner),
+    xo: shape(dModel, numHeads * dKv),
     wi: shape(gated ? Math.ceil(dFf / 8) * 16 : dFf, dModel),
     wo: shape(dModel, dFf),
   };
@@ -248,7 +248,7 @@ export function stepParameters(
   out.int(ACTIVATION[config.activation], config.gated ? 1 : 0, shapes.counterWords, stages);
   out.int(columns, step.perRow, step.first, step.length);
   out.int(decoder.capacity, decoder.crossShape.slots, decoder.crossShape.parts, decoder.sourceTokens);
-  out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(IN_FLIGHT, stages), 0);
+  out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(IN_FLIGHT, stages), config.dKv);
   out.float(config.layerNormEpsilon, config.tied ? config.dModel ** -0.5 : 1);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.tokens[i] ?? 0);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.targets?.[i] ?? 0);

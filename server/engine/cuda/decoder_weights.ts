@@ -23,8 +23,8 @@ type Place =
       readonly firstRow: number;
       /** Gate (0) or up (1) rows of a gated product; -1: plain rows. */
       readonly half8: -1 | 0 | 1;
-      /** Which side counts in heads, and is padded head by head. */
-      readonly heads: 'rows' | 'columns' | 'none';
+      /** Whether rows count in heads, and are padded head by head. */
+      readonly heads: boolean;
     }
   | { readonly kind: 'norm'; readonly to: DevicePtr }
   | { readonly kind: 'bias'; readonly to: DevicePtr };
@@ -90,7 +90,7 @@ export class DecoderWeights implements WeightOwner {
           chunks: shapes.head.chunks,
           firstRow: 0,
           half8: -1,
-          heads: 'none',
+          heads: false,
         });
       whole('shared.weight', table);
       if (!config.tied) whole('lm_head.weight', this.head);
@@ -127,14 +127,13 @@ export class DecoderWeights implements WeightOwner {
     } else {
       const [n = 0, k = 0] = tensor.shape;
       const width = this.#shapes.headWidth;
-      const rowHead = place.heads === 'rows' ? [dKv, width] : [n, n];
-      const columnHead = place.heads === 'columns' ? [dKv, width] : [k, k];
+      const rowHead = place.heads ? [dKv, width] : [n, n];
       launch(
         this.#relay.matrix,
         pointer(tensor.data),
         pointer(tensor.scales),
         pointer(place.to),
-        ...[n, k, paddedK(k), place.chunks, place.firstRow, place.half8, ...rowHead, ...columnHead].map(i32),
+        ...[n, k, paddedK(k), place.chunks, place.firstRow, place.half8, ...rowHead].map(i32),
       );
     }
   }
@@ -148,30 +147,24 @@ export class DecoderWeights implements WeightOwner {
     const inner = config.numHeads * headWidth;
     const base = this.layers + BigInt(layer * layerBytes);
     const block = `decoder.block.${layer}.layer`;
-    const matrix = (
-      name: string,
-      product: Product,
-      heads: 'rows' | 'columns' | 'none',
-      firstRow = 0,
-      half8: -1 | 0 | 1 = -1,
-    ) => {
+    const matrix = (name: string, product: Product, heads: boolean, firstRow = 0, half8: -1 | 0 | 1 = -1) => {
       const { offset, chunks } = matrices[product];
       const to = base + BigInt(offset);
       this.#places.set(`${block}.${name}.weight`, { kind: 'matrix', to, chunks, firstRow, half8, heads });
     };
-    matrix('0.SelfAttention.q', 'qkv', 'rows');
-    matrix('0.SelfAttention.k', 'qkv', 'rows', inner);
-    matrix('0.SelfAttention.v', 'qkv', 'rows', 2 * inner);
-    matrix('0.SelfAttention.o', 'o', 'columns');
-    matrix('1.EncDecAttention.q', 'xq', 'rows');
-    matrix('1.EncDecAttention.o', 'xo', 'columns');
+    matrix('0.SelfAttention.q', 'qkv', true);
+    matrix('0.SelfAttention.k', 'qkv', true, inner);
+    matrix('0.SelfAttention.v', 'qkv', true, 2 * inner);
+    matrix('0.SelfAttention.o', 'o', false);
+    matrix('1.EncDecAttention.q', 'xq', true);
+    matrix('1.EncDecAttention.o', 'xo', false);
     if (config.gated) {
-      matrix('2.DenseReluDense.wi_0', 'wi', 'none', 0, 0);
-      matrix('2.DenseReluDense.wi_1', 'wi', 'none', 0, 1);
+      matrix('2.DenseReluDense.wi_0', 'wi', false, 0, 0);
+      matrix('2.DenseReluDense.wi_1', 'wi', false, 0, 1);
     } else {
-      matrix('2.DenseReluDense.wi', 'wi', 'none');
+      matrix('2.DenseReluDense.wi', 'wi', false);
     }
-    matrix('2.DenseReluDense.wo', 'wo', 'none');
+    matrix('2.DenseReluDense.wo', 'wo', false);
     for (const part of [0, 1, 2]) {
       const to = this.norms + BigInt((layer * 3 + part) * dPad * 2);
       this.#places.set(`${block}.${part}.layer_norm.weight`, { kind: 'norm', to });
@@ -196,9 +189,8 @@ export function decoderWeightBytes(shapes: DecoderShapes): number {
 }
 
 function checkShape({ dKv, dFf, dModel }: T5Config): void {
-  const powerOfTwo = Number.isInteger(Math.log2(dKv)); // then a padded block of 128 has one scale
-  if (dKv < 8 || dKv > 256 || !powerOfTwo) {
-    throw new CudaShapeError(`heads of ${dKv} values (8, 16, 32, 64, 128 or 256 are possible)`);
+  if (dKv % 8 !== 0 || dKv > 256) {
+    throw new CudaShapeError(`heads of ${dKv} values (a multiple of 8 up to 256 is needed)`);
   }
   if (dFf % 8 !== 0) throw new CudaShapeError(`a feed-forward width of ${dFf} (a multiple of 8 is needed)`);
   if (dModel % 8 !== 0) throw new CudaShapeError(`a width of ${dModel} (a multiple of 8 is needed)`);

@@ -32,6 +32,7 @@ struct Matrix {
   int32_t reserved;
 };
 
+enum Product { QKV, O, XQ, XO, WI, WO, HEAD };
 enum Activation { RELU = 0, GELU_NEW = 1, SILU = 2 };
 
 struct Result {
@@ -41,26 +42,22 @@ struct Result {
   float logSumExp;
 };
 
-// Widths: D = dModel, I = heads * headWidth (headWidth: dKv rounded up to 64, 128 or 256), F = dFf. Activations are
-// padded to whole chunks: Dp, Ip, Fp = rounded up to 256; the padding stays zero.
+// Widths: D = dModel, I = heads * headWidth (headWidth: dKv rounded up to 64, 128 or 256), J = heads * dKv, F = dFf.
+// Activations are padded to whole chunks: Dp, Ip, Jp, Fp = rounded up to 256; the padding stays zero.
 struct StepParams {
-  Matrix qkv;   // [3 I, D]: rows of q, then k, then v
-  Matrix o;     // [D, I]
-  Matrix xq;    // [I, D]
-  Matrix xo;    // [D, I]
-  Matrix wi;    // gated: a tile is 8 rows of wi_0, then the same 8 rows of wi_1; else [F, D]
-  Matrix wo;    // [D, F]
-  Matrix head;  // [vocab, D]
+  // By `Product`. QKV [3 I, D]: rows of q, then k, then v. O [D, J]. XQ [I, D]. XO [D, J]. WI: gated: a tile is 8 rows of
+  // wi_0, then the same 8 rows of wi_1; else [F, D]. WO [D, F]. HEAD [vocab, D].
+  Matrix matrices[7];
   uint64_t layerStride;
   uint64_t embedding;    // chunks of [vocab, D]
-  uint64_t norms;        // fp16 [layers][3][Dp]: before self-attention, cross-attention, feed-forward
-  uint64_t finalNorm;    // fp16 [Dp]
+  uint64_t norms;        // fp16 [3 layers + 1][Dp]: before self-attention, cross-attention, feed-forward; the final one
+  uint64_t finalNorm;    // the last of them
   uint64_t bias;         // f32 [layers or 1][heads][maxDistance + 1]: self-attention bias by distance
   uint64_t x;            // f32 [8][Dp]: residual stream
   uint64_t squares;      // f32 [8][gridPad]: sums of squares of x, one from each block
   uint64_t q;            // f32 [8][Ip]: self-attention queries
   uint64_t xqueries;     // fp16 [8][Ip]: cross-attention queries
-  uint64_t attended;     // fp16 [8][Ip]: input of o and xo
+  uint64_t attended;     // fp16 [8][Jp]: input of o and xo
   uint64_t hidden;       // fp16 [8][Fp]: input of wo, each 8 values scaled by a power of two
   uint64_t exponents;    // i8 [8][Fp / 8]: those powers
   uint64_t partial;      // f32: what blocks leave for the one that joins them
@@ -80,7 +77,7 @@ struct StepParams {
   int32_t activation, gated, counterWords, stages;
   int32_t columns, perRow, firstColumn, length;  // columns are firstColumn .. of rows x perRow
   int32_t capacity, crossSlots, crossParts, sourceLength;  // a head's slots are cut into crossParts of crossShare
-  int32_t crossShare, widthShift, inFlight, reserved;      // headWidth = 1 << widthShift; stages on their way at most
+  int32_t crossShare, widthShift, inFlight, dKv;           // headWidth = 1 << widthShift; stages on their way at most
   float epsilon, logitScale;
   int32_t tokens[MAX_COLUMNS];
   int32_t targets[MAX_COLUMNS];

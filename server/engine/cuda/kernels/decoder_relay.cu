@@ -4,26 +4,23 @@
 // thread moves 8 weights of one row, and the scale where its weights start a block of 128. The destination was filled
 // with 128s before: what no thread writes multiplies to zero.
 //
-// Rows and columns move where heads are padded (dKv rounded up to 64, 128 or 256): row or column i of a padded side goes
-// to (i / dKv) * padded + i % dKv. A padded block of 128 columns comes from one block of the file, since dKv is a power
-// of two. Rows of a gated product interleave: 8 of wi_0 and 8 of wi_1 make a tile (`half8` 0 and 1; -1: plain rows).
+// Rows move where heads are padded (dKv rounded up to 64, 128 or 256): row i goes to (i / dKv) * padded + i % dKv. Rows of a
+// gated product interleave: 8 of wi_0 and 8 of wi_1 make a tile (`half8` 0 and 1; -1: plain rows).
 #include "common.cuh"
 
 extern "C" __global__ void decoder_relay(const uint8_t* weights, const half* scales, uint8_t* out, int n, int k, int paddedK,
-                                         int chunks, int firstRow, int half8, int rowHead, int rowHeadPadded, int columnHead,
-                                         int columnHeadPadded) {
+                                         int chunks, int firstRow, int half8, int rowHead, int rowHeadPadded) {
   const int groups = paddedK / 8;
   for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (size_t)n * groups; i += (size_t)gridDim.x * blockDim.x) {
     const int row = (int)(i / groups), column = (int)(i % groups) * 8;
     if (column >= k) continue;  // padding of the file
     int toRow = firstRow + row / rowHead * rowHeadPadded + row % rowHead;
     if (half8 >= 0) toRow = row / 8 * TILE_ROWS + half8 * 8 + row % 8;
-    const int to = column / columnHead * columnHeadPadded + column % columnHead;
-    const int tile = toRow / TILE_ROWS, r = toRow % TILE_ROWS, in = to % CHUNK_K;
-    uint8_t* chunk = out + ((size_t)tile * chunks + to / CHUNK_K) * CHUNK_BYTES;
+    const int tile = toRow / TILE_ROWS, r = toRow % TILE_ROWS, in = column % CHUNK_K;
+    uint8_t* chunk = out + ((size_t)tile * chunks + column / CHUNK_K) * CHUNK_BYTES;
     uint8_t* place = chunk + (in / 64) * 1024 + (r / 8) * 512 + ((r % 8) * 4 + (in % 64) / 16) * 16 + in % 16;
     *reinterpret_cast<uint2*>(place) = *reinterpret_cast<const uint2*>(weights + (size_t)row * paddedK + column);
-    if (to % 128 == 0)
+    if (column % 128 == 0)
       *reinterpret_cast<half*>(chunk + CHUNK_WEIGHTS + (r % 8) * 8 + ((in / 128) * 2 + r / 8) * 2) =
           scales[(size_t)row * (paddedK / 128) + column / 128];
   }

@@ -124,6 +124,13 @@ __device__ __forceinline__ void stamp(int role, int layer, int place) {
 #define STAMP(role, layer, place)
 #endif
 
+// A value that the compiler knows nothing about. What is computed from it is computed where it stands: otherwise all that
+// does not change from layer to layer would be computed once, and kept in local memory (see `Fragments`).
+__device__ __forceinline__ int opaque(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 template <typename T>
 __device__ __forceinline__ T* at(uint64_t address) {
   return reinterpret_cast<T*>(address);
@@ -167,8 +174,6 @@ struct Shared {
 };
 
 // ------------------------------------------------------------------------------------------------ program order
-
-enum Product { QKV, O, XQ, XO, WI, WO, HEAD };
 
 // This block's number in a phase: rotated, so that no block has the shorter share everywhere.
 __device__ __forceinline__ int turn(int layer, int product) {
@@ -250,11 +255,13 @@ struct Producer {
     ring.advance(1);
   }
 
-  __device__ void product(const Matrix& m, int layer, int which) {
+  __device__ __forceinline__ void product(int layer, int which) {
     STAMP(0, layer, 100 * which);
+    const Matrix& m = p.matrices[which];
     const uint8_t* base = at<const uint8_t>(m.weights) + (which == HEAD ? 0 : layer * p.layerStride);
     for_units<Shape<NC>::TILES_IN_PARTS>(m, turn(layer, which), [&](int group, int part, int) {
       const uint8_t* from = base + ((size_t)group * m.group * m.chunks + part * m.unit) * CHUNK_BYTES;
+#pragma unroll 1
       for (int left = tiles_in_group(m, group) * chunks_in_part(m, part); left > 0; left -= STAGE_CHUNKS) {
         stage(from, min(left, STAGE_CHUNKS) * CHUNK_BYTES);
         STAMP(0, layer, 100 * which + 1);
@@ -273,16 +280,14 @@ struct Producer {
   }
 
   __device__ void run() {
-    for (int layer = 0; layer < p.layers; layer++) {
-      product(p.qkv, layer, QKV);
-      product(p.o, layer, O);
-      product(p.xq, layer, XQ);
-      cross(layer);
-      product(p.xo, layer, XO);
-      product(p.wi, layer, WI);
-      product(p.wo, layer, WO);
+#pragma unroll 1
+    for (int layer = 0; layer <= p.layers; layer++) {
+#pragma unroll 1
+      for (int which = layer < p.layers ? QKV : HEAD; which <= (layer < p.layers ? WO : HEAD); which++) {
+        product(layer, which);
+        if (which == XQ) cross(layer);
+      }
     }
-    product(p.head, p.layers, HEAD);
 #if __CUDA_ARCH__ < 900 || defined(FLAN_CP_ASYNC)
     asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
@@ -290,8 +295,6 @@ struct Producer {
 };
 
 // ---------------------------------------------------------------------------------------------------- consumers
-
-enum Input { NORMED, HALVES, SCALED };
 
 __device__ __forceinline__ float power_of_two(int e) { return __int_as_float((e + 127) << 23); }
 
@@ -330,11 +333,16 @@ struct Consumer {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 
   // B fragments of this warp's 256 of K: for stretch i (64 k) and column g, words 8 i .. hold k = 64 i + 16 t + 0..15.
-  uint32_t b[32];
+  // They live from phase to phase nowhere: what does not fit into registers goes to local memory, whose first-level cache
+  // the ring has taken, and each access costs a trip to the second level.
+  using Fragments = uint32_t[32];
   // What the fragments were scaled by, of both 128-blocks and of columns 2t and 2t + 1.
-  float scale[2][2] = {{1, 1}, {1, 1}};
+  using Scales = float[2][2];
 
   __device__ Consumer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages) {}
+
+  // Queries keep the padding of heads; what attention gives does not (the columns of o and xo are whole blocks of scales).
+  __device__ __forceinline__ unsigned query_width() const { return ((p.heads << p.widthShift) + CHUNK_K - 1) & ~(CHUNK_K - 1); }
 
   __device__ __forceinline__ void wait_ready() {
     barrier_wait(s.ready(), readyPhase);
@@ -343,7 +351,7 @@ struct Consumer {
   }
 
   // The norm's weights, which may be read before the residual stream is ready.
-  __device__ __forceinline__ void load_norm_weights(const half* weights, int chunk) {
+  __device__ __forceinline__ void load_norm_weights(Fragments& b, const half* weights, int chunk) {
     if (NC == 1) {
       const uint4 v = __ldg(reinterpret_cast<const uint4*>(weights + chunk * CHUNK_K + lane * 8));
       b[0] = v.x, b[1] = v.y, b[2] = v.z, b[3] = v.w;
@@ -361,8 +369,8 @@ struct Consumer {
     return pack_half2(x * inverse * w.x, y * inverse * w.y);
   }
 
-  __device__ __forceinline__ void load_normed(int chunk) {
-    const int width = p.wi.chunks * CHUNK_K;  // Dp
+  __device__ __forceinline__ void load_normed(Fragments& b, int chunk) {
+    const int width = p.matrices[WI].chunks * CHUNK_K;  // Dp
     if (NC == 1) {
       const float4* from = at<const float4>(p.x) + (chunk * CHUNK_K) / 4 + lane * 2;
       const float4 u = __ldcg(from), v = __ldcg(from + 1);
@@ -405,7 +413,7 @@ struct Consumer {
   }
 
   // fp16 activations [8][width]; `stretches` of 64 k, from k = first.
-  __device__ __forceinline__ void load_halves(const half* from, int width, int first, int stretches) {
+  __device__ __forceinline__ void load_halves(Fragments& b, const half* from, int width, int first, int stretches) {
     const bool used = g < p.columns;
     const uint4* row = reinterpret_cast<const uint4*>(from + (size_t)(used ? g : 0) * width + first + t * 16);
 #pragma unroll
@@ -417,14 +425,14 @@ struct Consumer {
   }
 
   // The input of wo: brings each 128-block to one power of two.
-  __device__ __forceinline__ void load_scaled(int chunk) {
-    const int width = p.wo.chunks * CHUNK_K;  // Fp
+  __device__ __forceinline__ void load_scaled(Fragments& b, Scales& scale, int chunk) {
+    const int width = p.matrices[WO].chunks * CHUNK_K;  // Fp
     const bool used = g < p.columns;
     const uint16_t* powers = at<const uint16_t>(p.exponents) + ((size_t)(used ? g : 0) * width + chunk * CHUNK_K) / 16 + t;
     uint16_t e[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) e[i] = __ldcg(powers + i * 4);
-    load_halves(at<const half>(p.hidden), width, chunk * CHUNK_K, 4);
+    load_halves(b, at<const half>(p.hidden), width, chunk * CHUNK_K, 4);
 #pragma unroll
     for (int block = 0; block < 2; block++) {
       int top = -127;
@@ -449,8 +457,7 @@ struct Consumer {
   }
 
   // This warp's share of a unit: 16 rows x 256 k.
-  template <bool SCALES>
-  __device__ __forceinline__ void multiply(const uint8_t* chunk, float (&sum)[4]) {
+  __device__ __forceinline__ void multiply(const Fragments& b, const Scales& scale, const uint8_t* chunk, float (&sum)[4]) {
     const uint4* weights = reinterpret_cast<const uint4*>(chunk) + lane;
     const uint2 scales = *reinterpret_cast<const uint2*>(chunk + CHUNK_WEIGHTS + g * 8);
     float c[2][4] = {};  // of both 128-blocks: two independent chains
@@ -471,32 +478,43 @@ struct Consumer {
     for (int block = 0; block < 2; block++) {
       const uint32_t both = block ? scales.y : scales.x;
       const float2 w = __half22float2(*reinterpret_cast<const half2*>(&both));  // rows g and g + 8
-      const float x0 = SCALES ? scale[block][0] : 1.f, x1 = SCALES ? scale[block][1] : 1.f;
+      const float x0 = scale[block][0], x1 = scale[block][1];  // 1 but for wo
       sum[0] = fmaf(c[block][0], w.x * x0, sum[0]), sum[1] = fmaf(c[block][1], w.x * x1, sum[1]);
       sum[2] = fmaf(c[block][2], w.y * x0, sum[2]), sum[3] = fmaf(c[block][3], w.y * x1, sum[3]);
     }
   }
 
-  template <Input IN>
-  __device__ __forceinline__ void product(const Matrix& m, int layer, int which, const half* source) {
+  // One product of this block's units. The code of all products is this one: code that comes once a layer would have to
+  // be fetched anew each time.
+  __device__ __forceinline__ void product(int layer, int which) {
+    const Matrix& m = p.matrices[which];
     const int mine = turn(layer, which);
     if (mine >= groups_of(m)) return;
     // Which tile of a group, and which chunk of it, is this warp's.
     const int tile = m.parts == 1 ? warp / m.unit : 0, chunk = m.parts == 1 ? warp % m.unit : warp;
     const bool works = m.parts > 1 ? warp < m.unit : warp < m.unit * m.group;
+    const bool normed = which == QKV || which == XQ || which == WI || which == HEAD;
+    Fragments b = {};
+    Scales scale = {{1, 1}, {1, 1}};
     STAMP(2, layer, 100 * which);
-    if (IN == NORMED && works) load_norm_weights(source, chunk);
+    if (normed && works) {
+      const int norm = layer * 3 + (which == XQ ? 1 : which == WI ? 2 : 0);
+      load_norm_weights(b, at<const half>(p.norms) + (size_t)norm * m.chunks * CHUNK_K, chunk);
+    }
     wait_ready();
     STAMP(2, layer, 100 * which + 1);
-    if (IN == NORMED && works) load_normed(chunk);
-    if (IN == NORMED) scaledPhase ^= 1;
-    if (IN == HALVES && works) load_halves(source, m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
+    if (normed) {
+      if (works) load_normed(b, chunk);
+      scaledPhase ^= 1;
+    } else if (which != WO) {
+      if (works) load_halves(b, at<const half>(p.attended), m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
+    }
     int loaded = -1;
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int) {
       const int inPart = chunks_in_part(m, part);
       const bool active = works && chunk < inPart && tile < tiles_in_group(m, group);
-      if (IN == SCALED && part != loaded) {
-        if (active) load_scaled(part * m.unit + chunk);
+      if (which == WO && part != loaded) {
+        if (active) load_scaled(b, scale, part * m.unit + chunk);
         loaded = part;
       }
       const int stages = (tiles_in_group(m, group) * inPart + STAGE_CHUNKS - 1) / STAGE_CHUNKS;
@@ -505,7 +523,7 @@ struct Consumer {
         const int slot = ring.slot_at(warp / STAGE_CHUNKS);
         barrier_wait(s.full(slot), ring.phase_at(warp / STAGE_CHUNKS));
         STAMP(2, layer, 100 * which + 10);
-        if (active) multiply<IN == SCALED>(s.stage(slot) + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
+        if (active) multiply(b, scale, s.stage(slot) + (warp % STAGE_CHUNKS) * CHUNK_BYTES, sum);
         __syncwarp();
         if (lane == 0) barrier_arrive(s.empty(slot));
       }
@@ -525,7 +543,6 @@ struct Consumer {
       STAMP(2, layer, 100 * which + 12);
       unit++;
     });
-    if (IN == SCALED) scale[0][0] = scale[0][1] = scale[1][0] = scale[1][1] = 1;
   }
 
   // ------------------------------------------------------------------------------------------- self-attention
@@ -533,14 +550,15 @@ struct Consumer {
   // A block takes 64 keys of one column and one head, a piece of a warp 4 of them or fewer, from scores to weighted
   // values; then the pieces are joined. More than 64 keys: the last block to finish joins what the others left.
   __device__ void self_attention(int layer) {
-    const int shift = p.widthShift, width = 1 << shift, most = (p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
-    const unsigned together = p.columns * p.heads, units = together * most;
-    if (blockIdx.x >= units) return;
+    const int shift = opaque(p.widthShift), width = 1 << shift, most = (opaque(p.length) + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
+    const int heads = opaque(p.heads), lane = opaque(threadIdx.x & 31), warp = opaque(threadIdx.x >> 5);
+    const unsigned block = opaque(blockIdx.x), together = p.columns * heads, units = together * most;
+    if (block >= units) return;
     const half* keys = reinterpret_cast<const half*>(at<const uint8_t>(p.keys) + layer * p.cacheStride);
     const half* values = reinterpret_cast<const half*>(at<const uint8_t>(p.values) + layer * p.cacheStride);
-    const int innerPad = p.o.chunks * CHUNK_K;
+    const int innerPad = p.matrices[O].chunks * CHUNK_K;
     unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 2) * COUNTER_WORDS;
-    unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * p.heads;
+    unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * heads;
     // a lane takes 8 dimensions of up to 4 keys; `lanes` lanes make a piece, 4096 / width pieces the block
     const int lanes = width / 8, part = lane & (lanes - 1), keysAtOnce = 32 >> (shift - 3), pieces = 4096 >> shift;
     const int piece = warp * keysAtOnce + (lane >> (shift - 3));
@@ -550,9 +568,9 @@ struct Consumer {
     wait_ready();
     STAMP(2, layer, 901);
 #pragma unroll 1
-    for (unsigned f = blockIdx.x; f < units; f += gridDim.x) {
+    for (unsigned f = block; f < units; f += gridDim.x) {
       const unsigned split = most == 1 ? 0 : f / together, rest = f - split * together;
-      const unsigned column = p.columns == 1 ? 0 : rest / p.heads, head = rest - column * p.heads, fed = p.firstColumn + column;
+      const unsigned column = p.columns == 1 ? 0 : rest / heads, head = rest - column * heads, fed = p.firstColumn + column;
       const unsigned row = p.perRow == 1 ? fed : fed / p.perRow;
       const int position = p.length + fed - row * p.perRow, splits = position / SPLIT_KEYS + 1;
       if ((int)split >= splits) continue;
@@ -560,7 +578,7 @@ struct Consumer {
       // Everything is loaded before anything is used. Keys beyond the position stand for it and get no weight.
       uint4 k[4], v[4];
       float extra[4];
-      const float4* query = at<const float4>(p.q) + ((size_t)column * innerPad + head * width + part * 8) / 4;
+      const float4* query = at<const float4>(p.q) + (column * query_width() + head * width + part * 8) / 4;
       const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
       const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
       const int firstKey = split * SPLIT_KEYS + warp * 4 + (lane >> (shift - 3));
@@ -569,11 +587,12 @@ struct Consumer {
         if (i * 64 >= width) break;
         const int key = min(firstKey + i * keysAtOnce, position);
         const unsigned from = p.rowOf ? at<const uint8_t>(p.rowOf)[(size_t)row * p.capacity + key] : row;
-        const size_t place = ((size_t)((from * p.heads + head) * p.capacity + key) << shift) / 8 + part;
+        const size_t place = ((size_t)((from * heads + head) * p.capacity + key) << shift) / 8 + part;
         k[i] = __ldcg(reinterpret_cast<const uint4*>(keys) + place);
         v[i] = __ldcg(reinterpret_cast<const uint4*>(values) + place);
         extra[i] = __ldg(bias + min(position - key, p.maxDistance));
       }
+      STAMP(2, layer, 902);
       float score[4], top = -1e30f;
 #pragma unroll
       for (int i = 0; i < 4; i++) {
@@ -595,6 +614,7 @@ struct Consumer {
         score[i] = firstKey + i * keysAtOnce <= position ? score[i] + extra[i] : -INFINITY;
         top = fmaxf(top, score[i]);
       }
+      STAMP(2, layer, 903);
       float total = 0, sum[8] = {};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
@@ -608,6 +628,7 @@ struct Consumer {
           sum[2 * j] = fmaf(weight, value.x, sum[2 * j]), sum[2 * j + 1] = fmaf(weight, value.y, sum[2 * j + 1]);
         }
       }
+      STAMP(2, layer, 904);
       float4* mine = reinterpret_cast<float4*>(outs + (piece << shift) + part * 8);
       mine[0] = make_float4(sum[0], sum[1], sum[2], sum[3]), mine[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
       if (part == 0) heads2[piece] = make_float2(top, total);
@@ -617,38 +638,36 @@ struct Consumer {
       float out = 0;
       total = 0, top = -1e30f;
       if (owns) {
-#pragma unroll 8
+#pragma unroll 4
         for (int i = 0; i < pieces; i++) top = fmaxf(top, heads2[i].x);
-#pragma unroll 8
+#pragma unroll 4
         for (int i = 0; i < pieces; i++) {
           const float2 h = heads2[i];
           const float factor = __expf(h.x - top);
           total = fmaf(factor, h.y, total), out = fmaf(factor, outs[(i << shift) + threadIdx.x], out);
         }
       }
-      half* attended = at<half>(p.attended) + (size_t)column * innerPad + head * width;
+      STAMP(2, layer, 911);
+      half* attended = at<half>(p.attended) + column * innerPad + head * p.dKv;
       if (splits == 1) {
-        if (owns) {
-          store(attended + threadIdx.x, __float2half(__fdividef(out, total)));
-        }
+        if ((int)threadIdx.x < p.dKv) store(attended + threadIdx.x, __float2half(__fdividef(out, total)));
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
         continue;
       }
       const int mostPieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
-      float* left = at<float>(p.partial) + (size_t)((column * p.heads + head) * mostPieces) * stride;
+      float* left = at<float>(p.partial) + (size_t)((column * heads + head) * mostPieces) * stride;
       float* ours = left + split * stride;
       if (owns) {
         store(ours + threadIdx.x, out);
         if (threadIdx.x == 0) store(ours + width, top), store(ours + width + 1, total);
       }
       consumers_sync();
-      if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * p.heads + head);
+      if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * heads + head);
       consumers_sync();
       if (*s.word() == (unsigned)splits - 1) {
-        if (owns) {
+        if ((int)threadIdx.x < p.dKv)
           store(attended + threadIdx.x, __float2half(join_pieces(left, left + width, stride, splits, threadIdx.x)));
-        }
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
       }
@@ -692,9 +711,10 @@ struct Consumer {
   // and 64 of the head's dimensions. A block's four groups of warps take its stages in turn; then the 16 warps' results
   // are joined in a tree, and those of the blocks of a head by the last of them to finish.
   __device__ void cross_attention(int layer) {
-    const int parts = p.heads * p.crossParts;
-    if ((int)blockIdx.x >= parts) return;
-    const int width = p.headWidth, innerPad = p.xo.chunks * CHUNK_K;
+    const int heads = opaque(p.heads), parts = heads * p.crossParts, block = opaque(blockIdx.x);
+    if (block >= parts) return;
+    const int lane = opaque(threadIdx.x & 31), warp = opaque(threadIdx.x >> 5), g = lane >> 2, t = lane & 3;
+    const int width = opaque(p.headWidth), innerPad = p.matrices[XO].chunks * CHUNK_K;
     const int sharing = width / 64, quarter = warp % 4;
     const int keyTile = quarter >> (p.widthShift - 6), slice = quarter & (sharing - 1);
     unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 5) * COUNTER_WORDS;
@@ -703,10 +723,12 @@ struct Consumer {
     STAMP(2, layer, 1900);
     wait_ready();
     STAMP(2, layer, 1901);
-    for (int f = blockIdx.x; f < parts; f += gridDim.x) {
-      const int head = f / p.crossParts, part = f % p.crossParts;
+    #pragma unroll 1
+    for (int f = block; f < parts; f += gridDim.x) {
+      const int head = f / p.crossParts, part = f - head * p.crossParts;
       const int first = part * p.crossShare, count = min(p.crossShare, p.crossSlots - first);
-      load_halves(at<const half>(p.xqueries), innerPad, head * width, width / 64);
+      Fragments b;
+      load_halves(b, at<const half>(p.xqueries), query_width(), head * width, width / 64);
       float m[2] = {-1e30f, -1e30f}, l[2] = {0, 0}, out[4][4] = {};
       STAMP(2, layer, 1902);
       Ring mine = ring;
@@ -812,7 +834,7 @@ struct Consumer {
       }
       STAMP(2, layer, 1911);
       // warps 0 .. sharing - 1 now hold the block's result, 64 dimensions each
-      half* attended = at<half>(p.attended) + head * width;
+      half* attended = at<half>(p.attended) + head * p.dKv;
       const int stride = MAX_COLUMNS * (width + 2);
       float* pieces = at<float>(p.partial) + (size_t)head * p.crossParts * stride;
       if (warp < sharing) {
@@ -827,8 +849,8 @@ struct Consumer {
             for (int half8 = 0; half8 < 2; half8++) {
               const int dim = slice * 64 + tile * 16 + half8 * 8 + g;
               const float value = out[tile][i + 2 * half8];
-              if (p.crossParts == 1) store(attended + (size_t)column * innerPad + dim, __float2half(__fdividef(value, l[i])));
-              else store(piece + dim, value);
+              if (p.crossParts > 1) store(piece + dim, value);
+              else if (dim < p.dKv) store(attended + column * innerPad + dim, __float2half(__fdividef(value, l[i])));
             }
           if (p.crossParts > 1 && warp == 0 && g == 0) store(piece + width, m[i]), store(piece + width + 1, l[i]);
         }
@@ -838,14 +860,16 @@ struct Consumer {
         if (threadIdx.x == 0) count_in(done);
         continue;
       }
+      STAMP(2, layer, 1912);
       if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + head);
+      STAMP(2, layer, 1913);
       consumers_sync();
       if (*s.word() == (unsigned)p.crossParts - 1) {
         for (int i = threadIdx.x; i < p.columns << p.widthShift; i += CONSUMERS) {
           const int column = i >> p.widthShift, dim = i & (width - 1);
           const float* piece = pieces + column * (width + 2);
-          half* to = attended + (size_t)column * innerPad + dim;
-          store(to, __float2half(join_pieces(piece, piece + width, stride, p.crossParts, dim)));
+          if (dim >= p.dKv) continue;
+          store(attended + column * innerPad + dim, __float2half(join_pieces(piece, piece + width, stride, p.crossParts, dim)));
         }
         consumers_sync();
         if (threadIdx.x == 0) count_in(done);
@@ -856,19 +880,15 @@ struct Consumer {
   }
 
   __device__ void run() {
-    const size_t dp = (size_t)p.wi.chunks * CHUNK_K;
-    for (int layer = 0; layer < p.layers; layer++) {
-      const half* norms = at<const half>(p.norms) + layer * 3 * dp;
-      product<NORMED>(p.qkv, layer, QKV, norms);
-      self_attention(layer);
-      product<HALVES>(p.o, layer, O, at<const half>(p.attended));
-      product<NORMED>(p.xq, layer, XQ, norms + dp);
-      cross_attention(layer);
-      product<HALVES>(p.xo, layer, XO, at<const half>(p.attended));
-      product<NORMED>(p.wi, layer, WI, norms + 2 * dp);
-      product<SCALED>(p.wo, layer, WO, nullptr);
+#pragma unroll 1
+    for (int layer = 0; layer <= p.layers; layer++) {
+#pragma unroll 1
+      for (int which = layer < p.layers ? QKV : HEAD; which <= (layer < p.layers ? WO : HEAD); which++) {
+        product(layer, which);
+        if (which == QKV) self_attention(layer);
+        if (which == XQ) cross_attention(layer);
+      }
     }
-    product<NORMED>(p.head, p.layers, HEAD, at<const half>(p.finalNorm));
   }
 };
 
@@ -931,8 +951,9 @@ struct Epilogue {
 
   // Waits for the grid, then lets this block's consumers go on. All of them must have gone on from the last time before:
   // a barrier that is two phases ahead looks like one that has not moved.
+  // Before a product of normed activations it then gives them the norm's factors.
   uint32_t takenPhase = 1;
-  __device__ __forceinline__ void open(const unsigned* counter, unsigned arrivals) {
+  __device__ __forceinline__ void open(const unsigned* counter, unsigned arrivals, bool normed) {
     if (lane == 0) {
       wait_for(counter, arrivals);
       barrier_wait(s.taken(), takenPhase);
@@ -940,11 +961,7 @@ struct Epilogue {
     }
     takenPhase ^= 1;
     __syncwarp();
-  }
-
-  // The same before a product of normed activations, with the norm's factors.
-  __device__ __forceinline__ void open_normed(const unsigned* counter) {
-    open(counter, gridDim.x);
+    if (!normed) return;
     const int column = NC == 1 ? 0 : lane >> 2;
     const float inverse = inverse_rms(p, column < p.columns ? column : 0);
     if ((lane & 3) == 0 && (NC > 1 || lane == 0)) s.inverse()[column] = inverse;
@@ -971,147 +988,6 @@ struct Epilogue {
     }
   }
 
-  // Calls finish(tile, values) for each tile of this block, when all of its partial sums are there; prepare(tile) before.
-  template <typename Prepare, typename Finish>
-  __device__ __forceinline__ void product(const Matrix& m, int layer, int which, Prepare&& prepare, Finish&& finish) {
-    const int mine = turn(layer, which);
-    for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
-      const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
-      prepare(group * m.group);
-      STAMP(1, layer, 100 * which + 10);
-      barrier_wait(s.sums_full(buffer), (unit / Shape<NC>::SUMS) & 1);
-      STAMP(1, layer, 100 * which + 11);
-      const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
-      for (int tile = 0; tile < tiles; tile++) {
-        float v[VALUES] = {};
-        const float* from = sums + tile * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
-        const auto add = [&](int chunk) {
-          if (NC == 1) {
-            v[0] += from[chunk * TILE_ROWS];
-          } else {
-            const float4 w = *reinterpret_cast<const float4*>(from + chunk * TILE_ROWS * NC);
-            v[0] += w.x, v[1] += w.y, v[2] += w.z, v[3] += w.w;
-          }
-        };
-        if (inPart == CONSUMER_WARPS) {
-#pragma unroll
-          for (int chunk = 0; chunk < CONSUMER_WARPS; chunk++) add(chunk);
-        } else {
-          for (int chunk = 0; chunk < inPart; chunk++) add(chunk);
-        }
-        if (tile == tiles - 1) {
-          __syncwarp();
-          if (lane == 0) barrier_arrive(s.sums_empty(buffer));
-        }
-        if (m.parts > 1) {
-          float* total = s.totals() + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
-#pragma unroll
-          for (int i = 0; i < VALUES; i++) {
-            if (part > 0) v[i] += total[i];
-            if (part < m.parts - 1 && holds) total[i] = v[i];
-          }
-          if (part < m.parts - 1) continue;
-        }
-        finish(group * m.group + tile, v);
-      }
-      STAMP(1, layer, 100 * which + 12);
-      unit++;
-    });
-  }
-
-  // x += W a; leaves the sums of squares that the next norm needs.
-  __device__ void add_product(const Matrix& m, int layer, int which) {
-    const int mine = turn(layer, which), width = p.wi.chunks * CHUNK_K;
-    float* x = at<float>(p.x);
-    float squares[VALUES] = {}, old[VALUES] = {};
-    const auto load = [&](int tile) {
-#pragma unroll
-      for (int i = 0; i < VALUES; i++)
-        if (firstColumn + i < p.columns) old[i] = __ldcg(x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row);
-    };
-    product(
-        m, layer, which, [&](int tile) { if (m.group == 1) load(tile); },
-        [&](int tile, float(&v)[VALUES]) {
-          if (m.group > 1) load(tile);
-#pragma unroll
-          for (int i = 0; i < VALUES; i++) {
-            const float sum = old[i] + v[i];
-            squares[i] += sum * sum;
-            if (holds && firstColumn + i < p.columns) {
-              float* to = x + (size_t)(firstColumn + i) * width + tile * TILE_ROWS + row;
-              store(to, sum);
-            }
-          }
-        });
-    if (mine < groups_of(m)) store_squares(squares, mine);
-  }
-
-  __device__ void embed() {
-    const int mine = turn(p.layers, O), width = p.wi.chunks * CHUNK_K, groups = groups_of(p.o);
-    float squares[VALUES] = {};
-    for (int group = mine; group < groups; group += gridDim.x)
-      for (int tile = group * p.o.group; tile < group * p.o.group + tiles_in_group(p.o, group); tile++) {
-#pragma unroll
-        for (int i = 0; i < VALUES; i++) {
-          const int column = firstColumn + i;
-          if (column >= p.columns) continue;
-          float eight[8];
-          const int k = tile * TILE_ROWS + row;
-          embedding8(at<const uint8_t>(p.embedding), p.wi.chunks, p.tokens[column], k & ~7, eight);
-          float v = 0;
-#pragma unroll
-          for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
-          squares[i] += v * v;
-          float* to = at<float>(p.x) + (size_t)column * width + k;
-          if (holds) store(to, v);
-        }
-      }
-    if (mine < groups) store_squares(squares, mine);
-  }
-
-  __device__ void queries_keys_values(int layer) {
-    const int inner = p.heads * p.headWidth, innerPad = p.o.chunks * CHUNK_K;
-    unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
-#pragma unroll
-    for (int i = 0; i < VALUES; i++) {
-      const unsigned fed = p.firstColumn + firstColumn + i, cacheRow = p.perRow == 1 ? fed : fed / p.perRow;
-      cacheAt[i] = cacheRow * p.heads * p.capacity + p.length + (fed - cacheRow * p.perRow);
-    }
-    product(
-        p.qkv, layer, QKV, [](int) {},
-        [&](int tile, float(&v)[VALUES]) {
-          const int n = tile * TILE_ROWS + row, which = (n >= inner) + (n >= 2 * inner), in = n - which * inner;
-          half* cache = reinterpret_cast<half*>(at<uint8_t>(which == 1 ? p.keys : p.values) + layer * p.cacheStride);
-          const int head = in >> p.widthShift, dim = in & (p.headWidth - 1);
-#pragma unroll
-          for (int i = 0; i < VALUES; i++) {
-            const int column = firstColumn + i;
-            if (!holds || column >= p.columns) continue;
-            if (which == 0) {
-              float* to = at<float>(p.q) + (size_t)column * innerPad + in;
-              store(to, v[i]);
-            } else {
-              half* to = cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim;
-              store(to, __float2half(v[i]));
-            }
-          }
-        });
-  }
-
-  __device__ void cross_queries(int layer) {
-    const int innerPad = p.xo.chunks * CHUNK_K;
-    product(
-        p.xq, layer, XQ, [](int) {},
-        [&](int tile, float(&v)[VALUES]) {
-#pragma unroll
-          for (int i = 0; i < VALUES; i++)
-            if (holds && firstColumn + i < p.columns) {
-              half* to = at<half>(p.xqueries) + (size_t)(firstColumn + i) * innerPad + tile * TILE_ROWS + row;
-              store(to, __float2half(v[i]));
-            }
-        });
-  }
-
   // Stores values of neuron k scaled by the power of two that its 8 neighbours share.
   __device__ __forceinline__ void store_hidden(const float (&v)[VALUES], int k, bool stores) {
     int e[VALUES];
@@ -1124,7 +1000,7 @@ struct Epilogue {
       e[i] = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
       h[i] = __float2half(v[i] * power_of_two(-e[i]));
     }
-    const unsigned width = p.wo.chunks * CHUNK_K;
+    const unsigned width = p.matrices[WO].chunks * CHUNK_K;
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
       const unsigned place = (firstColumn + i) * width + k;
@@ -1139,40 +1015,133 @@ struct Epilogue {
     }
   }
 
-  __device__ void feed_forward(int layer) {
-    product(
-        p.wi, layer, WI, [](int) {},
-        [&](int tile, float(&v)[VALUES]) {
+  // Adds up the partial sums of each of this block's units in order, and does what follows each product.
+  __device__ __forceinline__ void product(int layer, int which, Best (&best)[VALUES]) {
+    const Matrix& m = p.matrices[which];
+    const int mine = turn(layer, which), dp = p.matrices[WI].chunks * CHUNK_K;
+    const int inner = p.heads << p.widthShift, ip = (inner + CHUNK_K - 1) & ~(CHUNK_K - 1);
+    const bool adds = which == O || which == XO || which == WO;
+    float squares[VALUES] = {}, old[VALUES] = {};
+    unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const unsigned fed = p.firstColumn + firstColumn + i, cacheRow = p.perRow == 1 ? fed : fed / p.perRow;
+      cacheAt[i] = cacheRow * p.heads * p.capacity + p.length + (fed - cacheRow * p.perRow);
+    }
+    for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
+      const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
+      const auto load_x = [&](int tile) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++)
+          if (firstColumn + i < p.columns) old[i] = __ldcg(at<float>(p.x) + (firstColumn + i) * dp + tile * TILE_ROWS + row);
+      };
+      if (adds && part == m.parts - 1) load_x(group * m.group);
+      STAMP(1, layer, 100 * which + 10);
+      barrier_wait(s.sums_full(buffer), (unit / Shape<NC>::SUMS) & 1);
+      STAMP(1, layer, 100 * which + 11);
+      const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
+#pragma unroll 1
+      for (int in = 0; in < tiles; in++) {
+        float v[VALUES] = {};
+        const float* from = sums + in * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+#pragma unroll
+        for (int chunk = 0; chunk < CONSUMER_WARPS; chunk++) {
+          if (chunk >= inPart) break;
+          if (NC == 1) {
+            v[0] += from[chunk * TILE_ROWS];
+          } else {
+            const float4 w = *reinterpret_cast<const float4*>(from + chunk * TILE_ROWS * NC);
+            v[0] += w.x, v[1] += w.y, v[2] += w.z, v[3] += w.w;
+          }
+        }
+        if (in == tiles - 1) {
+          __syncwarp();
+          if (lane == 0) barrier_arrive(s.sums_empty(buffer));
+        }
+        if (m.parts > 1) {
+          float* total = s.totals() + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (part > 0) v[i] += total[i];
+            if (part < m.parts - 1 && holds) total[i] = v[i];
+          }
+          if (part < m.parts - 1) continue;
+        }
+        const int tile = group * m.group + in, n = tile * TILE_ROWS + row;
+        if (adds) {  // x += W a, and the sums of squares that the next norm needs
+          if (in > 0) load_x(tile);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const float sum = old[i] + v[i];
+            squares[i] += sum * sum;
+            if (holds && firstColumn + i < p.columns) store(at<float>(p.x) + (firstColumn + i) * dp + n, sum);
+          }
+        } else if (which == WI) {
           float h[VALUES];
 #pragma unroll
           for (int i = 0; i < VALUES; i++) h[i] = activate(v[i], p.activation);
           if (p.gated) {
 #pragma unroll
             for (int i = 0; i < VALUES; i++) h[i] *= __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
-            store_hidden(h, tile * 8 + (row & 7), holds && row < 8);
-          } else {
-            store_hidden(h, tile * TILE_ROWS + row, holds);
           }
-        });
-  }
-
-  __device__ void output() {
-    const int mine = turn(p.layers, HEAD), groups = groups_of(p.head), width = p.head.tiles * TILE_ROWS;
-    if (mine >= groups) return;
-    Best best[VALUES];
-    product(
-        p.head, p.layers, HEAD, [](int) {},
-        [&](int tile, float(&v)[VALUES]) {
-          const int id = tile * TILE_ROWS + row;
+          store_hidden(h, p.gated ? tile * 8 + (row & 7) : n, holds && (row < 8 || !p.gated));
+        } else if (which == QKV) {
+          const int third = (n >= inner) + (n >= 2 * inner), in3 = n - third * inner;
+          half* cache = reinterpret_cast<half*>(at<uint8_t>(third == 1 ? p.keys : p.values) + layer * p.cacheStride);
+          const int head = in3 >> p.widthShift, dim = in3 & (p.headWidth - 1);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (!holds || firstColumn + i >= p.columns) continue;
+            if (third == 0) store(at<float>(p.q) + (firstColumn + i) * ip + in3, v[i]);
+            else store(cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim, __float2half(v[i]));
+          }
+        } else if (which == XQ) {
+#pragma unroll
+          for (int i = 0; i < VALUES; i++)
+            if (holds && firstColumn + i < p.columns) store(at<half>(p.xqueries) + (firstColumn + i) * ip + n, __float2half(v[i]));
+        } else {
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             const float logit = v[i] * p.logitScale;
-            if (!holds || id >= p.vocab || firstColumn + i >= p.columns) continue;
-            float* to = at<float>(p.logits) + (size_t)(firstColumn + i) * width + id;
-            store(to, logit);
-            best[i].add(logit, id);
+            if (!holds || n >= p.vocab || firstColumn + i >= p.columns) continue;
+            store(at<float>(p.logits) + (size_t)(firstColumn + i) * m.tiles * TILE_ROWS + n, logit);
+            best[i].add(logit, n);
           }
-        });
+        }
+      }
+      STAMP(1, layer, 100 * which + 12);
+      unit++;
+    });
+    if (adds && mine < groups_of(m)) store_squares(squares, mine);
+  }
+
+  __device__ void embed() {
+    const int mine = turn(p.layers, O), width = p.matrices[WI].chunks * CHUNK_K, groups = groups_of(p.matrices[O]);
+    float squares[VALUES] = {};
+    for (int group = mine; group < groups; group += gridDim.x)
+      for (int tile = group * p.matrices[O].group; tile < group * p.matrices[O].group + tiles_in_group(p.matrices[O], group); tile++) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++) {
+          const int column = firstColumn + i;
+          if (column >= p.columns) continue;
+          float eight[8];
+          const int k = tile * TILE_ROWS + row;
+          embedding8(at<const uint8_t>(p.embedding), p.matrices[WI].chunks, p.tokens[column], k & ~7, eight);
+          float v = 0;
+#pragma unroll
+          for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
+          squares[i] += v * v;
+          float* to = at<float>(p.x) + (size_t)column * width + k;
+          if (holds) store(to, v);
+        }
+      }
+    if (mine < groups) store_squares(squares, mine);
+  }
+
+  // Joins this block's best logits with the others'; the last block to finish writes the results.
+  __device__ void output(Best (&best)[VALUES]) {
+    const int mine = turn(p.layers, HEAD), groups = groups_of(p.matrices[HEAD]), width = p.matrices[HEAD].tiles * TILE_ROWS;
+    if (mine >= groups) return;
     float* bests = at<float>(p.bests);
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
@@ -1205,52 +1174,31 @@ struct Epilogue {
     }
   }
 
-  // Meeting points of a layer: 1 qkv, 2 self-attention, 3 o, 4 xq, 5 cross-attention, 6 xo, 7 wi, and 0 of the next: wo.
+  // Phases of a layer: 0 qkv, 1 self-attention, 2 o, 3 xq, 4 cross-attention, 5 xo, 6 wi, 7 wo. Before phase i the grid
+  // meets at point i, and after it at point i + 1 (0 of the next layer). A block without work in a phase does not wait.
   __device__ void run() {
-    const unsigned blocks = gridDim.x;
-    const auto has = [&](const Matrix& m, int layer, int which) { return turn(layer, which) < groups_of(m); };
     const bool self = (int)blockIdx.x < p.columns * p.heads * ((p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS);
     const bool cross = (int)blockIdx.x < p.heads * p.crossParts;
+    Best best[VALUES];
     embed();
     arrive(point(0, 0));
-    for (int layer = 0; layer < p.layers; layer++) {
-      if (has(p.qkv, layer, QKV)) open_normed(point(layer, 0));
-      STAMP(1, layer, 6000);
-      queries_keys_values(layer);
-      arrive(point(layer, 1));
-      STAMP(1, layer, 5001);
-      if (self) open(point(layer, 1), blocks);
-      STAMP(1, layer, 6001);
-      if (has(p.o, layer, O)) open(point(layer, 2), p.columns * p.heads);
-      STAMP(1, layer, 6002);
-      add_product(p.o, layer, O);
-      arrive(point(layer, 3));
-      STAMP(1, layer, 5003);
-      if (has(p.xq, layer, XQ)) open_normed(point(layer, 3));
-      STAMP(1, layer, 6003);
-      cross_queries(layer);
-      arrive(point(layer, 4));
-      STAMP(1, layer, 5004);
-      if (cross) open(point(layer, 4), blocks);
-      STAMP(1, layer, 6004);
-      if (has(p.xo, layer, XO)) open(point(layer, 5), p.heads);
-      STAMP(1, layer, 6005);
-      add_product(p.xo, layer, XO);
-      arrive(point(layer, 6));
-      STAMP(1, layer, 5006);
-      if (has(p.wi, layer, WI)) open_normed(point(layer, 6));
-      STAMP(1, layer, 6006);
-      feed_forward(layer);
-      arrive(point(layer, 7));
-      STAMP(1, layer, 5007);
-      if (has(p.wo, layer, WO)) open(point(layer, 7), blocks);
-      STAMP(1, layer, 6007);
-      add_product(p.wo, layer, WO);
-      arrive(point(layer + 1, 0));
-      STAMP(1, layer, 5000);
+#pragma unroll 1
+    for (int layer = 0; layer <= p.layers; layer++) {
+#pragma unroll 1
+      for (int phase = 0; phase < (layer < p.layers ? 8 : 1); phase++) {
+        const bool attends = phase == 1 || phase == 4;
+        const int which = layer == p.layers ? HEAD : phase - (phase > 1) - (phase > 4);
+        const bool works = phase == 1 ? self : phase == 4 ? cross : turn(layer, which) < groups_of(p.matrices[which]);
+        const unsigned arrivals = phase == 2 ? p.columns * p.heads : phase == 5 ? p.heads : gridDim.x;
+        if (works) open(point(layer, phase), arrivals, phase == 0 || phase == 3 || phase == 6);
+        STAMP(1, layer, 6000 + phase);
+        if (attends) continue;
+        product(layer, which, best);
+        if (layer < p.layers) arrive(phase == 7 ? point(layer + 1, 0) : point(layer, phase + 1));
+        STAMP(1, layer, 5000 + phase);
+      }
     }
-    if (has(p.head, p.layers, HEAD)) open_normed(point(p.layers, 0));
-    output();
+    output(best);
   }
 };
 
