@@ -1,6 +1,8 @@
 /** The CUDA engine as a candidate. */
 import type { Candidate, Probe } from '../candidate';
+import { EngineError } from '../errors';
 import { createCudaEngine, cudaNeedBytes, probeCuda } from './engine';
+import { CudaError, CudaShapeError, CudaUnavailableError, KernelsMissingError } from './errors';
 
 export function cudaCandidate(): Candidate {
   return {
@@ -11,6 +13,17 @@ export function cudaCandidate(): Candidate {
       return { ok: true, detail: probe.device.name, freeBytes: probe.freeBytes };
     },
     needBytes: ({ config, file }) => cudaNeedBytes(config, file),
-    create: ({ file, config, onProgress }) => createCudaEngine({ file, config, ...(onProgress && { onProgress }) }),
+    async create({ file, config, onProgress }) {
+      try {
+        return await createCudaEngine({ file, config, ...(onProgress && { onProgress }) });
+      } catch (error) {
+        // What lies at this card or driver is a reason to take another engine; a lost context ends the process.
+        const here = [CudaUnavailableError, CudaShapeError, KernelsMissingError].some((c) => error instanceof c);
+        if (here || (error instanceof CudaError && !error.contextLost)) {
+          throw new EngineError('The model did not load on the NVIDIA card', error);
+        }
+        throw error;
+      }
+    },
   };
 }

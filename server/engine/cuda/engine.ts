@@ -1,14 +1,22 @@
 /**
  * The engine on an NVIDIA card: loads a weight file, encodes prompts (encoder.ts), makes decoders (decoder.ts). One
  * thread owns it. When the card loses its context (a fault in a kernel, a watchdog), what was on it is gone: the call
- * that met it throws the driver's error, and the next `encode` opens the card again and loads the weights anew.
+ * that met it throws the driver's error, and the next `encode` opens the card again and loads the weights anew, where the
+ * driver lets this process do so (CudaError).
  */
 import type { T5Config } from '../../weights/config';
 import type { WeightFile } from '../../weights/file';
 import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine';
 import { DisposedError, OutOfMemoryError } from '../errors';
 import { type CrossMemory, CudaDecoder, checkIds, StepRunner, stepWeightBytes } from './decoder';
-import { cacheLayerBytes, crossShape, type DecoderShapes, decoderShapes, partialFloats } from './decoder_shapes';
+import {
+  cacheLayerBytes,
+  crossShape,
+  type DecoderShapes,
+  decoderShapes,
+  MAX_COLUMNS,
+  partialFloats,
+} from './decoder_shapes';
 import { DecoderWeights, decoderWeightBytes } from './decoder_weights';
 import { CudaDriver, i32, type Kernel, pointer } from './driver';
 import { CudaEncoder } from './encoder';
@@ -109,6 +117,8 @@ class CudaEngine implements Engine {
       device: card.driver.device.name,
       weights: 'int8',
       stepWeightBytes: stepWeightBytes(card.shapes),
+      // Eight columns are one launch.
+      draftTokens: MAX_COLUMNS - 1,
     };
   }
 

@@ -1,18 +1,26 @@
 /** What can go wrong between us and an NVIDIA driver, and what to do next. */
 import { FlanError } from '../../errors';
 
-/** A call of the driver failed. `name` of the status as the driver spells it, e.g. `CUDA_ERROR_ILLEGAL_ADDRESS`. */
+/**
+ * A call of the driver failed. Its code is `cuda`, or `cuda-context-lost` when nothing on the card can be used any more: the
+ * driver then refuses this process every new context as well (seen on an H100), so the process must end and another one
+ * load the model.
+ */
 export class CudaError extends FlanError {
   readonly status: number;
+  /** As the driver spells it, e.g. `CUDA_ERROR_ILLEGAL_ADDRESS`. */
   readonly statusName: string;
 
   constructor(what: string, status: number, statusName: string, description: string) {
-    super('cuda', `${what} failed: ${statusName} (${description}). ${nextStep(status)}`);
+    super(
+      CONTEXT_LOST.has(status) ? 'cuda-context-lost' : 'cuda',
+      `${what} failed: ${statusName} (${description}). ${nextStep(status)}`,
+    );
     this.status = status;
     this.statusName = statusName;
   }
 
-  /** Whether the context is lost with it: nothing on the card can be used any more, and the model must be loaded again. */
+  /** Whether the context is lost with it. */
   get contextLost(): boolean {
     return CONTEXT_LOST.has(this.status);
   }
@@ -101,8 +109,8 @@ function nextStep(status: number): string {
     case Status.launchOutOfResources:
       return 'Another program shares the card: close it, or choose another engine.';
     case Status.launchTimeout:
-      return "The system's watchdog stopped the kernel: load the model again, or choose another engine.";
+      return "The system's watchdog stopped the kernel: restart the server, or choose another engine.";
     default:
-      return CONTEXT_LOST.has(status) ? 'Load the model again.' : 'Load the model again, or choose another engine.';
+      return CONTEXT_LOST.has(status) ? 'Restart the server.' : 'Load the model again, or choose another engine.';
   }
 }
