@@ -1,5 +1,5 @@
 /** A decoder on the card: the self-attention cache of its rows, and one launch of the step kernel for up to 8 columns. */
-import type { Decoder, Pick, Picked } from '../engine';
+import type { Decoder, Picked, Pick as PickRule } from '../engine';
 import { CapacityError, DisposedError } from '../errors';
 import { NotFiniteError, pickFrom } from '../pick';
 import {
@@ -21,9 +21,18 @@ import type { CudaDriver, Kernel } from './driver';
 import { CudaShapeError } from './errors';
 import type { DevicePtr } from './seams';
 
+/** Where the weights are. */
+export type StepWeights = Pick<DecoderWeights, 'layers' | 'head' | 'embedding' | 'norms' | 'finalNorm' | 'bias'>;
+
+/** What a decoder asks of the driver. */
+export type StepDriver = Pick<
+  CudaDriver,
+  'device' | 'alloc' | 'free' | 'fill' | 'upload' | 'download' | 'allowShared' | 'launch'
+>;
+
 /** The step kernel with what stays the same for all decoders: weights, activations, results. */
 export class StepRunner {
-  readonly driver: CudaDriver;
+  readonly driver: StepDriver;
   readonly shapes: DecoderShapes;
   readonly addresses: StepAddresses;
   readonly #one: Kernel;
@@ -31,7 +40,7 @@ export class StepRunner {
   readonly #owned: DevicePtr[] = [];
   #counterSet: 0 | 1 = 0;
 
-  constructor(driver: CudaDriver, shapes: DecoderShapes, weights: DecoderWeights, kernel: (name: string) => Kernel) {
+  constructor(driver: StepDriver, shapes: DecoderShapes, weights: StepWeights, kernel: (name: string) => Kernel) {
     this.driver = driver;
     this.shapes = shapes;
     this.#one = kernel('decoder_step_1');
@@ -163,7 +172,7 @@ export class CudaDecoder implements Decoder {
     return this.#length;
   }
 
-  async step(tokens: Int32Array, perRow: number, pick: Pick): Promise<Picked> {
+  async step(tokens: Int32Array, perRow: number, pick: PickRule): Promise<Picked> {
     this.#check();
     const { shapes } = this.#runner;
     const { vocabSize } = shapes.config;

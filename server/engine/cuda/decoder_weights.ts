@@ -6,7 +6,8 @@ import type { T5Config } from '../../weights/config';
 import { paddedK } from '../../weights/layout';
 import { relativeBucket } from '../onnx/positions';
 import { type DecoderShapes, type Matrix, matrixBytes, type Product } from './decoder_shapes';
-import { type CudaDriver, i32, type Kernel, pointer } from './driver';
+import { i32, type Kernel, type KernelArgument, pointer } from './driver';
+import type { WeightMemory } from './encoder_weights';
 import { CudaShapeError } from './errors';
 import type { DevicePtr, EmbeddingTable, StagedTensor, WeightOwner } from './seams';
 
@@ -37,7 +38,7 @@ export class DecoderWeights implements WeightOwner {
   readonly norms: DevicePtr;
   readonly finalNorm: DevicePtr;
   readonly bias: DevicePtr;
-  readonly #driver: CudaDriver;
+  readonly #driver: WeightMemory;
   readonly #shapes: DecoderShapes;
   readonly #places = new Map<string, Place>();
   readonly #owned: DevicePtr[] = [];
@@ -45,7 +46,7 @@ export class DecoderWeights implements WeightOwner {
   readonly #relay: { readonly matrix: Kernel; readonly norm: Kernel; readonly bias: Kernel };
 
   /** Allocates everything; `place` fills it. Throws `OutOfMemoryError`, and `CudaShapeError` for widths that do not fit. */
-  constructor(driver: CudaDriver, shapes: DecoderShapes, kernel: (name: string) => Kernel) {
+  constructor(driver: WeightMemory, shapes: DecoderShapes, kernel: (name: string) => Kernel) {
     const { config, matrices } = shapes;
     checkShape(config);
     this.#driver = driver;
@@ -110,7 +111,7 @@ export class DecoderWeights implements WeightOwner {
     const place = this.#places.get(tensor.name);
     if (!place) throw new CudaShapeError(`the tensor ${tensor.name} is not one of its architecture`);
     const { dKv, numHeads, dModel, relativeMaxDistance } = this.#shapes.config;
-    const launch = (kernel: Kernel, ...args: Parameters<CudaDriver['launch']>[2]) =>
+    const launch = (kernel: Kernel, ...args: readonly KernelArgument[]) =>
       this.#driver.launch(kernel, { grid: [BLOCKS], block: THREADS }, args);
     if (place.kind === 'norm') {
       launch(this.#relay.norm, pointer(tensor.data), pointer(place.to), i32(dModel), i32(this.#shapes.dPad));

@@ -45,7 +45,7 @@ export function stagingBytes(file: WeightFile): number {
  * driver and of the file system as they are.
  */
 export async function loadWeights(
-  driver: CudaDriver,
+  driver: Pick<CudaDriver, 'alloc' | 'free' | 'upload' | 'synchronize'>,
   file: WeightFile,
   owners: readonly WeightOwner[],
   onProgress?: (fraction: number) => void,
