@@ -1,0 +1,335 @@
+// The epilogue warp: sums of partial products, what follows each product, and the meeting points of the grid.
+#pragma once
+#include "decoder_layout.cuh"
+
+namespace {
+
+// 1 / rms of the residual stream of one column, from what each block left. Lanes of the same 4 give the same column. One
+// warp of a block does it: all blocks read the same few lines at once, and the cache serves a line to one at a time.
+__device__ __forceinline__ float inverse_rms(const StepParams& p, int column) {
+  constexpr int BATCH = 9;  // loads under way at a time: up to 144 blocks in one go
+  const int n = p.gridPad / 4;
+  const float4* from = at<const float4>(p.squares) + column * n;
+  float sum = 0;
+#pragma unroll 1
+  for (int first = threadIdx.x & 3; first < n; first += 4 * BATCH) {
+    float4 v[BATCH];
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) v[i] = first + 4 * i < n ? __ldcg(from + first + 4 * i) : make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
+  }
+  sum += __shfl_xor_sync(~0u, sum, 1);
+  sum += __shfl_xor_sync(~0u, sum, 2);
+  return rsqrtf(sum / p.dModel + p.epsilon);
+}
+
+__device__ __forceinline__ float activate(float v, int kind) {
+  if (kind == RELU) return fmaxf(v, 0.f);
+  // gelu_new(v) = v (1 + tanh(u)) / 2 = v / (1 + exp(-2u)), u = sqrt(2 / pi) (v + 0.044715 v^3)
+  const float u = kind == SILU ? v : 1.5957691216057308f * (v + 0.044715f * v * v * v);
+  return __fdividef(v, 1.f + __expf(-u));
+}
+
+// A running maximum and sum of exponentials of logits.
+struct Best {
+  float top = -INFINITY, sum = 0;
+  int id = 0x7fffffff;
+  __device__ __forceinline__ void add(float v, int which) {
+    if (v > top) {
+      sum = sum * __expf(top - v) + 1.f;
+      top = v, id = which;
+    } else {
+      sum += __expf(v - top);
+    }
+  }
+  __device__ __forceinline__ void join(float otherTop, float otherSum, int otherId) {
+    const float high = fmaxf(top, otherTop);
+    // both empty: exp(-inf + inf) would not be a number
+    const float mine = top == -INFINITY ? 0.f : sum * __expf(top - high);
+    const float theirs = otherTop == -INFINITY ? 0.f : otherSum * __expf(otherTop - high);
+    if (otherTop > top || (otherTop == top && otherId < id)) id = otherId;
+    top = high, sum = mine + theirs;
+  }
+  __device__ __forceinline__ void join_lane(int distance) {
+    const float t2 = __shfl_xor_sync(~0u, top, distance), s2 = __shfl_xor_sync(~0u, sum, distance);
+    join(t2, s2, __shfl_xor_sync(~0u, id, distance));
+  }
+};
+
+template <int NC>
+struct Epilogue {
+  const StepParams& p;
+  const Shared<NC> s;
+  int unit = 0;
+  const int lane = threadIdx.x & 31;
+  // The values of a tile that a lane holds: NC = 1: row = lane (upper half idle); else columns 4 (lane & 1) .. of row lane / 2.
+  static constexpr int VALUES = NC == 1 ? 1 : 4;
+  const int row = NC == 1 ? lane & 15 : lane >> 1, firstColumn = NC == 1 ? 0 : (lane & 1) * 4;
+  const bool holds = NC > 1 || lane < 16;
+
+  __device__ Epilogue(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared) {}
+
+  __device__ __forceinline__ unsigned* point(int layer, int which) {
+    return at<unsigned>(p.counters) + (layer * POINTS + which) * COUNTER_WORDS;
+  }
+
+  __device__ __forceinline__ void arrive(unsigned* counter) {
+    __syncwarp();
+    if (lane == 0) count_in(counter);
+  }
+
+  // Waits for the grid, then lets this block's consumers go on. All of them must have gone on from the last time before:
+  // a barrier that is two phases ahead looks like one that has not moved.
+  // Before a product of normed activations it then gives them the norm's factors.
+  uint32_t takenPhase = 1;
+  __device__ __forceinline__ void open(const unsigned* counter, unsigned arrivals, bool normed) {
+    if (lane == 0) {
+      wait_for(counter, arrivals);
+      barrier_wait(s.taken(), takenPhase);
+      barrier_arrive(s.ready());
+    }
+    takenPhase ^= 1;
+    __syncwarp();
+    if (!normed) return;
+    const int column = NC == 1 ? 0 : lane >> 2;
+    const float inverse = inverse_rms(p, column < p.columns ? column : 0);
+    if ((lane & 3) == 0 && (NC > 1 || lane == 0)) s.inverse()[column] = inverse;
+    __syncwarp();
+    if (lane == 0) barrier_arrive(s.scaled());
+  }
+
+  // Over the rows of a tile: the sum of one value a lane, in every lane of the same columns.
+  static __device__ __forceinline__ float sum_rows(float v) {
+#pragma unroll
+    for (int o = 8; o; o /= 2) v += __shfl_xor_sync(~0u, v, NC == 1 ? o : 2 * o);
+    return v;
+  }
+
+  __device__ __forceinline__ void store_squares(const float (&squares)[VALUES], int mine) {
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const float sum = sum_rows(squares[i]);
+      const int column = firstColumn + i;
+      if (row == 0 && holds && column < p.columns) {
+        float* to = at<float>(p.squares) + column * p.gridPad + mine;
+        store(to, sum);
+      }
+    }
+  }
+
+  // Stores values of neuron k scaled by the power of two that its 8 neighbours share.
+  __device__ __forceinline__ void store_hidden(const float (&v)[VALUES], int k, bool stores) {
+    int e[VALUES];
+    half h[VALUES];
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      float top = fabsf(v[i]);
+#pragma unroll
+      for (int o = 1; o < 8; o *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, NC == 1 ? o : 2 * o));
+      e[i] = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
+      h[i] = __float2half(v[i] * power_of_two(-e[i]));
+    }
+    const unsigned width = p.matrices[WO].chunks * CHUNK_K;
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const unsigned place = (firstColumn + i) * width + k;
+      if (stores && firstColumn + i < p.columns) {
+        half* to = at<half>(p.hidden) + place;
+        store(to, h[i]);
+        if (k % 8 == 0) {
+          int8_t* power = at<int8_t>(p.exponents) + place / 8;
+          store(power, (int8_t)e[i]);
+        }
+      }
+    }
+  }
+
+  // Adds up the partial sums of each of this block's units in order, and does what follows each product.
+  __device__ __forceinline__ void product(int layer, int which, Best (&best)[VALUES]) {
+    const Matrix& m = p.matrices[which];
+    const int mine = turn(layer, which), dp = p.matrices[WI].chunks * CHUNK_K;
+    const int inner = p.heads << p.widthShift, ip = (inner + CHUNK_K - 1) & ~(CHUNK_K - 1);
+    const bool adds = which == O || which == XO || which == WO;
+    float squares[VALUES] = {}, old[VALUES] = {};
+    unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      const unsigned fed = p.firstColumn + firstColumn + i, cacheRow = p.perRow == 1 ? fed : fed / p.perRow;
+      cacheAt[i] = cacheRow * p.heads * p.capacity + p.length + (fed - cacheRow * p.perRow);
+    }
+    for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
+      const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
+      const auto load_x = [&](int tile) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++)
+          if (firstColumn + i < p.columns) old[i] = __ldcg(at<float>(p.x) + (firstColumn + i) * dp + tile * TILE_ROWS + row);
+      };
+      if (adds && part == m.parts - 1) load_x(group * m.group);
+      STAMP(1, layer, 100 * which + 10);
+      barrier_wait(s.sums_full(buffer), (unit / Shape<NC>::SUMS) & 1);
+      STAMP(1, layer, 100 * which + 11);
+      const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
+#pragma unroll 1
+      for (int in = 0; in < tiles; in++) {
+        float v[VALUES] = {};
+        const float* from = sums + in * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+#pragma unroll
+        for (int chunk = 0; chunk < CONSUMER_WARPS; chunk++) {
+          if (chunk >= inPart) break;
+          if (NC == 1) {
+            v[0] += from[chunk * TILE_ROWS];
+          } else {
+            const float4 w = *reinterpret_cast<const float4*>(from + chunk * TILE_ROWS * NC);
+            v[0] += w.x, v[1] += w.y, v[2] += w.z, v[3] += w.w;
+          }
+        }
+        if (in == tiles - 1) {
+          __syncwarp();
+          if (lane == 0) barrier_arrive(s.sums_empty(buffer));
+        }
+        if (m.parts > 1) {
+          float* total = s.totals() + place * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (part > 0) v[i] += total[i];
+            if (part < m.parts - 1 && holds) total[i] = v[i];
+          }
+          if (part < m.parts - 1) continue;
+        }
+        const int tile = group * m.group + in, n = tile * TILE_ROWS + row;
+        if (adds) {  // x += W a, and the sums of squares that the next norm needs
+          if (in > 0) load_x(tile);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const float sum = old[i] + v[i];
+            squares[i] += sum * sum;
+            if (holds && firstColumn + i < p.columns) store(at<float>(p.x) + (firstColumn + i) * dp + n, sum);
+          }
+        } else if (which == WI) {
+          float h[VALUES];
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) h[i] = activate(v[i], p.activation);
+          if (p.gated) {
+#pragma unroll
+            for (int i = 0; i < VALUES; i++) h[i] *= __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
+          }
+          store_hidden(h, p.gated ? tile * 8 + (row & 7) : n, holds && (row < 8 || !p.gated));
+        } else if (which == QKV) {
+          const int third = (n >= inner) + (n >= 2 * inner), in3 = n - third * inner;
+          half* cache = reinterpret_cast<half*>(at<uint8_t>(third == 1 ? p.keys : p.values) + layer * p.cacheStride);
+          const int head = in3 >> p.widthShift, dim = in3 & (p.headWidth - 1);
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            if (!holds || firstColumn + i >= p.columns) continue;
+            if (third == 0) store(at<float>(p.q) + (firstColumn + i) * ip + in3, v[i]);
+            else store(cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim, __float2half(v[i]));
+          }
+        } else if (which == XQ) {
+#pragma unroll
+          for (int i = 0; i < VALUES; i++)
+            if (holds && firstColumn + i < p.columns) store(at<half>(p.xqueries) + (firstColumn + i) * ip + n, __float2half(v[i]));
+        } else {
+#pragma unroll
+          for (int i = 0; i < VALUES; i++) {
+            const float logit = v[i] * p.logitScale;
+            if (!holds || n >= p.vocab || firstColumn + i >= p.columns) continue;
+            store(at<float>(p.logits) + (size_t)(firstColumn + i) * m.tiles * TILE_ROWS + n, logit);
+            best[i].add(logit, n);
+          }
+        }
+      }
+      STAMP(1, layer, 100 * which + 12);
+      unit++;
+    });
+    if (adds && mine < groups_of(m)) store_squares(squares, mine);
+  }
+
+  __device__ void embed() {
+    const int mine = turn(p.layers, O), width = p.matrices[WI].chunks * CHUNK_K, groups = groups_of(p.matrices[O]);
+    float squares[VALUES] = {};
+    for (int group = mine; group < groups; group += gridDim.x)
+      for (int tile = group * p.matrices[O].group; tile < group * p.matrices[O].group + tiles_in_group(p.matrices[O], group); tile++) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++) {
+          const int column = firstColumn + i;
+          if (column >= p.columns) continue;
+          float eight[8];
+          const int k = tile * TILE_ROWS + row;
+          embedding8(at<const uint8_t>(p.embedding), p.matrices[WI].chunks, p.tokens[column], k & ~7, eight);
+          float v = 0;
+#pragma unroll
+          for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
+          squares[i] += v * v;
+          float* to = at<float>(p.x) + (size_t)column * width + k;
+          if (holds) store(to, v);
+        }
+      }
+    if (mine < groups) store_squares(squares, mine);
+  }
+
+  // Joins this block's best logits with the others'; the last block to finish writes the results.
+  __device__ void output(Best (&best)[VALUES]) {
+    const int mine = turn(p.layers, HEAD), groups = groups_of(p.matrices[HEAD]), width = p.matrices[HEAD].tiles * TILE_ROWS;
+    if (mine >= groups) return;
+    float* bests = at<float>(p.bests);
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+#pragma unroll
+      for (int o = 8; o; o /= 2) best[i].join_lane(NC == 1 ? o : 2 * o);
+      if (row == 0 && holds && firstColumn + i < p.columns) {
+        float* to = bests + ((size_t)(firstColumn + i) * p.gridPad + mine) * 3;
+        store(to, best[i].top), store(to + 1, best[i].sum), store(to + 2, __int_as_float(best[i].id));
+      }
+    }
+    const int writers = min(groups, (int)gridDim.x);
+    unsigned before = 0;
+    __syncwarp();
+    if (lane == 0) before = count_in_and_read(point(p.layers, 1));
+    before = __shfl_sync(~0u, before, 0);
+    if (before != (unsigned)writers - 1) return;
+    for (int column = 0; column < p.columns; column++) {
+      Best all;
+      for (int i = lane; i < writers; i += 32) {
+        const float* from = bests + ((size_t)column * p.gridPad + i) * 3;
+        all.join(__ldcg(from), __ldcg(from + 1), __float_as_int(__ldcg(from + 2)));
+      }
+#pragma unroll
+      for (int o = 16; o; o /= 2) all.join_lane(o);
+      if (lane == 0) {
+        const float target = __ldcg(at<const float>(p.logits) + (size_t)column * width + p.targets[column]);
+        const float logSum = __logf(all.sum);
+        at<Result>(p.results)[column] = {all.id, -logSum, target - all.top - logSum, all.top + logSum};
+      }
+    }
+  }
+
+  // Phases of a layer: 0 qkv, 1 self-attention, 2 o, 3 xq, 4 cross-attention, 5 xo, 6 wi, 7 wo. Before phase i the grid
+  // meets at point i, and after it at point i + 1 (0 of the next layer). A block without work in a phase does not wait.
+  __device__ void run() {
+    const bool self = (int)blockIdx.x < p.columns * p.heads * ((p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS);
+    const bool cross = (int)blockIdx.x < p.heads * p.crossParts;
+    Best best[VALUES];
+    embed();
+    arrive(point(0, 0));
+#pragma unroll 1
+    for (int layer = 0; layer <= p.layers; layer++) {
+#pragma unroll 1
+      for (int phase = 0; phase < (layer < p.layers ? 8 : 1); phase++) {
+        const bool attends = phase == 1 || phase == 4;
+        const int which = layer == p.layers ? HEAD : phase - (phase > 1) - (phase > 4);
+        const bool works = phase == 1 ? self : phase == 4 ? cross : turn(layer, which) < groups_of(p.matrices[which]);
+        const unsigned arrivals = phase == 2 ? p.columns * p.heads : phase == 5 ? p.heads : gridDim.x;
+        if (works) open(point(layer, phase), arrivals, phase == 0 || phase == 3 || phase == 6);
+        STAMP(1, layer, 6000 + phase);
+        if (attends) continue;
+        product(layer, which, best);
+        if (layer < p.layers) arrive(phase == 7 ? point(layer + 1, 0) : point(layer, phase + 1));
+        STAMP(1, layer, 5000 + phase);
+      }
+    }
+    output(best);
+  }
+};
+
+}  // namespace

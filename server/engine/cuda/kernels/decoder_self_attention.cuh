@@ -1,0 +1,136 @@
+// Self-attention. A block takes 64 keys of one column and one head, a piece of a warp 4 of them or fewer, from scores to weighted
+// values; then the pieces are joined. More than 64 keys: the last block to finish joins what the others left.
+#pragma once
+#include "decoder_consumer.cuh"
+
+namespace {
+
+template <int NC>
+__device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
+  const int shift = opaque(p.widthShift), width = 1 << shift, most = (opaque(p.length) + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
+  const int heads = opaque(p.heads), lane = opaque(threadIdx.x & 31), warp = opaque(threadIdx.x >> 5);
+  const unsigned block = opaque(blockIdx.x), together = p.columns * heads, units = together * most;
+  if (block >= units) return;
+  const half* keys = reinterpret_cast<const half*>(at<const uint8_t>(p.keys) + layer * p.cacheStride);
+  const half* values = reinterpret_cast<const half*>(at<const uint8_t>(p.values) + layer * p.cacheStride);
+  const int innerPad = p.matrices[O].chunks * CHUNK_K;
+  unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 2) * COUNTER_WORDS;
+  unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS + layer * (MAX_COLUMNS + 1) * heads;
+  // a lane takes 8 dimensions of up to 4 keys; `lanes` lanes make a piece, 4096 / width pieces the block
+  const int lanes = width / 8, part = lane & (lanes - 1), keysAtOnce = 32 >> (shift - 3), pieces = 4096 >> shift;
+  const int piece = warp * keysAtOnce + (lane >> (shift - 3));
+  float* outs = reinterpret_cast<float*>(s.work());
+  float2* heads2 = reinterpret_cast<float2*>(outs + 4096);
+  STAMP(2, layer, 900);
+  wait_ready();
+  STAMP(2, layer, 901);
+#pragma unroll 1
+  for (unsigned f = block; f < units; f += gridDim.x) {
+    const unsigned split = most == 1 ? 0 : f / together, rest = f - split * together;
+    const unsigned column = p.columns == 1 ? 0 : rest / heads, head = rest - column * heads, fed = p.firstColumn + column;
+    const unsigned row = p.perRow == 1 ? fed : fed / p.perRow;
+    const int position = p.length + fed - row * p.perRow, splits = position / SPLIT_KEYS + 1;
+    if ((int)split >= splits) continue;
+
+    // Everything is loaded before anything is used. Keys beyond the position stand for it and get no weight.
+    uint4 k[4], v[4];
+    float extra[4];
+    const float4* query = at<const float4>(p.q) + (column * query_width() + head * width + part * 8) / 4;
+    const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
+    const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
+    const int firstKey = split * SPLIT_KEYS + warp * 4 + (lane >> (shift - 3));
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (i * 64 >= width) break;
+      const int key = min(firstKey + i * keysAtOnce, position);
+      const unsigned from = p.rowOf ? at<const uint8_t>(p.rowOf)[(size_t)row * p.capacity + key] : row;
+      const size_t place = ((size_t)((from * heads + head) * p.capacity + key) << shift) / 8 + part;
+      k[i] = __ldcg(reinterpret_cast<const uint4*>(keys) + place);
+      v[i] = __ldcg(reinterpret_cast<const uint4*>(values) + place);
+      extra[i] = __ldg(bias + min(position - key, p.maxDistance));
+    }
+    STAMP(2, layer, 902);
+    float score[4], top = -1e30f;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (i * 64 >= width) break;
+      const half2* h = reinterpret_cast<const half2*>(&k[i]);
+      const float2 a = __half22float2(h[0]), bb = __half22float2(h[1]), c = __half22float2(h[2]), d = __half22float2(h[3]);
+      score[i] = (fmaf(q0.x, a.x, q0.y * a.y) + fmaf(q0.z, bb.x, q0.w * bb.y)) + (fmaf(q1.x, c.x, q1.y * c.y) + fmaf(q1.z, d.x, q1.w * d.y));
+    }
+#pragma unroll
+    for (int o = 16; o; o /= 2)
+      if (o < lanes) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          if (i * 64 < width) score[i] += __shfl_xor_sync(~0u, score[i], o);
+      }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (i * 64 >= width) break;
+      score[i] = firstKey + i * keysAtOnce <= position ? score[i] + extra[i] : -INFINITY;
+      top = fmaxf(top, score[i]);
+    }
+    STAMP(2, layer, 903);
+    float total = 0, sum[8] = {};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (i * 64 >= width) break;
+      const float weight = __expf(score[i] - top);
+      total += weight;
+      const half2* h = reinterpret_cast<const half2*>(&v[i]);
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        const float2 value = __half22float2(h[j]);
+        sum[2 * j] = fmaf(weight, value.x, sum[2 * j]), sum[2 * j + 1] = fmaf(weight, value.y, sum[2 * j + 1]);
+      }
+    }
+    STAMP(2, layer, 904);
+    float4* mine = reinterpret_cast<float4*>(outs + (piece << shift) + part * 8);
+    mine[0] = make_float4(sum[0], sum[1], sum[2], sum[3]), mine[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
+    if (part == 0) heads2[piece] = make_float2(top, total);
+    consumers_sync();
+    STAMP(2, layer, 910);
+    const bool owns = (int)threadIdx.x < width;
+    float out = 0;
+    total = 0, top = -1e30f;
+    if (owns) {
+#pragma unroll 4
+      for (int i = 0; i < pieces; i++) top = fmaxf(top, heads2[i].x);
+#pragma unroll 4
+      for (int i = 0; i < pieces; i++) {
+        const float2 h = heads2[i];
+        const float factor = __expf(h.x - top);
+        total = fmaf(factor, h.y, total), out = fmaf(factor, outs[(i << shift) + threadIdx.x], out);
+      }
+    }
+    STAMP(2, layer, 911);
+    half* attended = at<half>(p.attended) + column * innerPad + head * p.dKv;
+    if (splits == 1) {
+      if ((int)threadIdx.x < p.dKv) store(attended + threadIdx.x, __float2half(__fdividef(out, total)));
+      consumers_sync();
+      if (threadIdx.x == 0) count_in(done);
+      continue;
+    }
+    const int mostPieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
+    float* left = at<float>(p.partial) + (size_t)((column * heads + head) * mostPieces) * stride;
+    float* ours = left + split * stride;
+    if (owns) {
+      store(ours + threadIdx.x, out);
+      if (threadIdx.x == 0) store(ours + width, top), store(ours + width + 1, total);
+    }
+    consumers_sync();
+    if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * heads + head);
+    consumers_sync();
+    if (*s.word() == (unsigned)splits - 1) {
+      if ((int)threadIdx.x < p.dKv)
+        store(attended + threadIdx.x, __float2half(join_pieces(left, left + width, stride, splits, threadIdx.x)));
+      consumers_sync();
+      if (threadIdx.x == 0) count_in(done);
+    }
+  }
+  consumers_sync();
+  STAMP(2, layer, 999);
+}
+
+}  // namespace
