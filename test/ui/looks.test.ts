@@ -1,27 +1,17 @@
 // Pictures in the three kinds of theme, and the whole way from the menu to the answer in Chinese.
-import { join } from 'node:path';
-import { createVSIX } from '@vscode/vsce';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Editor, launchBrowser } from './support/editor';
 import { FILES } from './support/files';
-import { ROOT, Workbench } from './support/workbench';
+import { Workbench } from './support/workbench';
 
-const LANGUAGE_PACK = join(ROOT, 'artifacts', 'chinese-for-tests.vsix');
 const THEMES = { light: 'Default Light Modern', dark: 'Default Dark Modern', contrast: 'Default High Contrast' };
 
 let workbench: Workbench;
 let browser: Browser;
 
 beforeAll(async () => {
-  await createVSIX({
-    cwd: join(__dirname, 'language-pack'),
-    packagePath: LANGUAGE_PACK,
-    allowMissingRepository: true,
-    skipLicense: true,
-    dependencies: false,
-  });
-  workbench = await Workbench.start({ files: FILES, locale: 'zh-cn', extensions: [LANGUAGE_PACK] });
+  workbench = await Workbench.start({ files: FILES, locale: 'zh-cn' });
   browser = await launchBrowser();
 });
 

