@@ -209,7 +209,8 @@ export class Workbench {
 function pretendLanguagePack(data: string, locale: string): void {
   const translations = join(data, 'main.i18n.json');
   writeFileSync(translations, JSON.stringify({ version: '1.0.0', contents: {} }));
-  const pack = { hash: 'tests', label: locale, extensions: [], translations: { vscode: translations } };
+  const extensions = [{ extensionIdentifier: { id: 'tests.language-pack' }, version: '1.0.0' }];
+  const pack = { hash: 'tests', label: locale, extensions, translations: { vscode: translations } };
   writeFileSync(join(data, 'languagepacks.json'), JSON.stringify({ [locale]: pack }));
 }
 
