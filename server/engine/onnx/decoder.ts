@@ -5,6 +5,7 @@ import type { Decoder, Pick, Picked } from '../engine';
 import { CapacityError, DisposedError, EngineError } from '../errors';
 import { pickFrom } from '../pick';
 import { keyName, pastKeyName, pastValueName, valueName } from './graphs';
+import { HostOutputs } from './host-outputs';
 import { decoderBuckets } from './positions';
 import type { Ort, Tensors } from './session';
 
@@ -14,6 +15,8 @@ export interface DecoderParts {
   readonly step: InferenceSession;
   /** Opened at the first reorder or truncate; most requests need neither. */
   readonly cache: () => Promise<InferenceSession>;
+  /** The outputs stay on a device; otherwise they are written into memory of the host. */
+  readonly onDevice: boolean;
   /** Cross keys and values, owned by the memory. */
   readonly cross: () => Tensors;
 }
@@ -24,6 +27,7 @@ export class OnnxDecoder implements Decoder {
   readonly #parts: DecoderParts;
   /** Keys and values by their names as inputs of a step. */
   #past: Tensors;
+  readonly #outputs: HostOutputs | undefined;
   #length = 0;
   #disposed = false;
 
@@ -32,6 +36,7 @@ export class OnnxDecoder implements Decoder {
     this.rows = rows;
     this.#capacity = capacity;
     this.#past = emptyCache(parts, rows);
+    this.#outputs = parts.onDevice ? undefined : new HostOutputs(parts.ort, parts.config, rows, capacity);
   }
 
   get length(): number {
@@ -50,20 +55,22 @@ export class OnnxDecoder implements Decoder {
 
     const shape = BigInt64Array.of(BigInt(this.rows), BigInt(perRow), BigInt(config.numHeads * config.dKv));
     const buckets = decoderBuckets(past, perRow, config);
-    const outputs = await run(step, {
+    const feeds = {
       ...this.#past,
       ...cross(),
       ids: new ort.Tensor('int32', tokens, [this.rows, perRow]),
       shape: new ort.Tensor('int64', shape, [3]),
       buckets: new ort.Tensor('int32', buckets, [perRow, past + perRow]),
-    });
+    };
+    const into = this.#outputs && { ...this.#outputs.cache(past + perRow), ...this.#outputs.logits(perRow) };
+    const outputs = await run(step, feeds, into);
     const logits = outputs['logits'];
     if (!(logits?.data instanceof Float32Array)) throw new TypeError('The decoder gave no logits.');
     this.#replace(outputs);
     this.#length = past + perRow;
-    const picked = pickFrom(logits.data, config.vocabSize, pick);
-    if (pick.kind !== 'logits') logits.dispose();
-    return picked;
+    // Whole logits leave this decoder; all else is taken from memory that the next step writes again.
+    if (pick.kind === 'logits') return pickFrom(logits.data.slice(), config.vocabSize, pick);
+    return pickFrom(logits.data, config.vocabSize, pick);
   }
 
   async reorder(parents: Int32Array): Promise<void> {
@@ -99,11 +106,12 @@ export class OnnxDecoder implements Decoder {
 
   async #select(parents: Int32Array, length: number): Promise<void> {
     const { ort, cache } = this.#parts;
-    const outputs = await run(await cache(), {
+    const feeds = {
       ...this.#past,
       parents: new ort.Tensor('int32', parents, [this.rows]),
       length: new ort.Tensor('int64', BigInt64Array.of(BigInt(length)), [1]),
-    });
+    };
+    const outputs = await run(await cache(), feeds, this.#outputs?.cache(length));
     this.#replace(outputs);
   }
 
@@ -126,10 +134,10 @@ export class OnnxDecoder implements Decoder {
   }
 }
 
-/** `session.run` with our error. It blocks the thread until it is done. */
-export async function run(session: InferenceSession, feeds: Tensors): Promise<Tensors> {
+/** `session.run` with our error, into tensors that are there already or into new ones. It blocks the thread until it is done. */
+export async function run(session: InferenceSession, feeds: Tensors, into?: Tensors): Promise<Tensors> {
   try {
-    return (await session.run(feeds)) as Tensors;
+    return (await (into === undefined ? session.run(feeds) : session.run(feeds, into))) as Tensors;
   } catch (error) {
     throw new EngineError('The model failed to run', error);
   }

@@ -70,9 +70,8 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
     const graph = decoderGraph(source);
     const outputs = ['logits', ...cacheNames(config)];
     const stepThreads = Math.min(threads, Math.ceil(graph.weightBytes / BYTES_PER_STEP_THREAD));
-    opened.push(
-      await openSession(ort, graph.bytes, { provider, threads: stepThreads, folder, outputs, hostOutputs: ['logits'] }),
-    );
+    const settings = { provider, threads: stepThreads, folder, outputs, hostOutputs: ['logits'] };
+    opened.push(await openSession(ort, graph.bytes, settings));
     progress();
     const info: EngineInfo = {
       engine: provider,
@@ -140,6 +139,7 @@ class OnnxEngine implements Engine {
       config: this.config,
       step: this.#step,
       cache: () => this.#openCache(),
+      onDevice: this.info.engine === 'webgpu',
       cross: () => memory.cross(),
     };
     return new OnnxDecoder(parts, rows, capacity);
