@@ -71,11 +71,7 @@ export class Turn {
         break;
       case 'loading':
         this.nameAuthor(progress.model);
-        this.say(
-          progress.fraction === undefined
-            ? vscode.l10n.t('Loading {0}…', progress.model)
-            : vscode.l10n.t('Loading {0}: {1} %…', progress.model, Math.floor(progress.fraction * 100)),
-        );
+        this.say(loadingText(progress));
         break;
       case 'encoding':
         this.nameAuthor(progress.model);
@@ -138,6 +134,24 @@ export class Turn {
     this.answerComment = new TurnComment(this, model, body, contextValue);
     // The model's own words are escaped: only the links written here can be commands.
     this.answerComment.body.isTrusted = { enabledCommands: remedies.map(({ command }) => command) };
+  }
+}
+
+function loadingText({ model, message, fraction }: Extract<Progress, { kind: 'loading' }>): string {
+  const phase = loadingPhase(model, message);
+  return fraction === undefined ? phase : vscode.l10n.t('{0} {1} %', phase, Math.floor(fraction * 100));
+}
+
+/** The server names the phase by the first word of its message; the long ones differ enough to be told apart. */
+function loadingPhase(model: string, message: string): string {
+  switch (message.split(' ', 1)[0]) {
+    case 'Checking':
+      return vscode.l10n.t('Checking the weights of {0}…', model);
+    case 'Quantizing':
+    case 'Converting':
+      return vscode.l10n.t('Converting {0}, once…', model);
+    default:
+      return vscode.l10n.t('Loading {0}…', model);
   }
 }
 
