@@ -40,6 +40,7 @@ __device__ __forceinline__ void embedding8(const uint8_t* table, int chunks, int
   dequantize8(*reinterpret_cast<const uint2*>(p), __half2float(scale), out);
 }
 
+#ifndef FLAN_EMULATED
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return (uint32_t)__cvta_generic_to_shared(p);
 }
@@ -51,6 +52,7 @@ __device__ __forceinline__ void mma16816(float (&c)[4], uint32_t a0, uint32_t a1
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
+#endif
 
 // Two biased bytes -> two fp16 whole numbers in [-127, 127]: 0x64xx is 1024 + xx, and 1152 = 1024 + 128. Exact.
 template <int SELECT>

@@ -64,7 +64,7 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
       weights[0] = pack_half2(c[0], c[1]), weights[1] = pack_half2(c[2], c[3]);
 #pragma unroll
       for (int i = 0; i < 2; i++)
-        asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(weights[i]) : "r"(weights[i]));
+        weights[i] = transpose8(weights[i]);
 #pragma unroll
       for (int tile = 0; tile < 4; tile++) {
         const uint4 a = *reinterpret_cast<const uint4*>(stage + CROSS_BYTES / 2 + (slice * 4 + tile) * 512);

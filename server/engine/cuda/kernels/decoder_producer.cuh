@@ -13,9 +13,7 @@ struct Producer {
   uint64_t policy;
 
   __device__ Producer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages), landing(params.stages) {
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0,1.0;" : "=l"(policy));
-#endif
+    policy = copy_policy();
   }
 
   // Copies one stage into the next free slot. Only a few copies are under way at a time: enough to keep the memory busy,
@@ -27,20 +25,10 @@ struct Producer {
     }
     issued++;
     barrier_wait(s.empty(ring.slot), ring.phase ^ 1);
-    const uint32_t full = shared_address(s.full(ring.slot));
-    const uint32_t to = shared_address(s.stage(ring.slot));
 #ifdef FLAN_NO_COPY  // measuring only: the consumers alone, on garbage
     barrier_arrive(s.full(ring.slot));
-#elif __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-    asm volatile("{.reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state,[%0],%1;}" ::"r"(full), "r"(bytes) : "memory");
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0],[%1],%2,[%3],%4;" ::"r"(to),
-        "l"(from), "r"(bytes), "r"(full), "l"(policy)
-        : "memory");
 #else
-    for (int i = (threadIdx.x & 31) * 16; i < bytes; i += 512)
-      asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to + i), "l"(from + i) : "memory");
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(full) : "memory");
+    copy_stage(s.stage(ring.slot), from, bytes, s.full(ring.slot), policy);
 #endif
     ring.advance(1);
   }
@@ -78,9 +66,7 @@ struct Producer {
         if (which == XQ) cross(layer);
       }
     }
-#if __CUDA_ARCH__ < 900 || defined(FLAN_CP_ASYNC)
-    asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
+    copies_done();
   }
 };
 

@@ -31,15 +31,11 @@ namespace {
 
 template <int NC>
 __device__ __forceinline__ void step(const StepParams& p) {
-  extern __shared__ __align__(128) uint8_t memory[];
+  SHARED_MEMORY(memory);
   Shared<NC> s(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; i++) {
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-      barrier_init(s.full(i), 1);
-#else
-      barrier_init(s.full(i), 32);
-#endif
+      barrier_init(s.full(i), STAGE_ARRIVALS);
       barrier_init(s.empty(i), STAGE_CHUNKS);
     }
     for (int i = 0; i < Shape<NC>::SUMS; i++) {
@@ -49,9 +45,7 @@ __device__ __forceinline__ void step(const StepParams& p) {
     barrier_init(s.ready(), 1);
     barrier_init(s.taken(), CONSUMER_WARPS);
     barrier_init(s.scaled(), 1);
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-#endif
+    barriers_ready();
   }
   // the next launch counts in other words, which nobody uses now
   for (int i = blockIdx.x * STEP_THREADS + threadIdx.x; i < p.counterWords; i += gridDim.x * STEP_THREADS)
@@ -63,10 +57,8 @@ __device__ __forceinline__ void step(const StepParams& p) {
   } else if (warp == EPILOGUE_WARP) {
     Epilogue<NC>(p, s).run();
   } else {
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-    if ((threadIdx.x & 31) == 0)
-#endif
-      Producer<NC>(p, s).run();
+    // one thread where the copy engine does the work, else all lanes of the warp
+    if (STAGE_ARRIVALS > 1 || (threadIdx.x & 31) == 0) Producer<NC>(p, s).run();
   }
 }
 

@@ -1,20 +1,12 @@
 // How the roles of a block, and the blocks of the grid, wait for one another; and what a build for finding faults or for
 // measuring adds to that (FLAN_TRAP, FLAN_TIMELINE, FLAN_NO_WAIT: never in a shipped image).
 #pragma once
-#include "decoder.cuh"
+#include "decoder_instructions.cuh"
 #ifdef FLAN_TRAP
 #include <cstdio>
 #endif
 
 namespace {
-
-__device__ __forceinline__ void barrier_init(uint64_t* bar, int count) {
-  asm volatile("mbarrier.init.shared.b64 [%0],%1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
-}
-
-__device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
-  asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state,[%0];}" ::"r"(shared_address(bar)) : "memory");
-}
 
 // Built with FLAN_TRAP, a wait that would never end says where it is and stops the kernel.
 #ifdef FLAN_TRAP
@@ -27,27 +19,12 @@ __device__ __noinline__ void trapped(const char* what, unsigned a, unsigned b) {
 
 __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
 #ifdef FLAN_TRAP
-  unsigned done = 0;
-  for (int i = 0; !done; i++) {
-    asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p,[%1],%2; selp.u32 %0,1,0,p;}" : "=r"(done) : "r"(shared_address(bar)), "r"(parity) : "memory");
+  for (int i = 0; !barrier_test(bar, parity); i++)
     if (i > 20000000) trapped("a barrier", shared_address(bar), parity);
-  }
-  return;
-#endif
-#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
-  asm volatile(
-      "{.reg .pred p;\nWAIT: mbarrier.try_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
-      "r"(parity)
-      : "memory");
 #else
-  asm volatile(
-      "{.reg .pred p;\nWAIT: mbarrier.test_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
-      "r"(parity)
-      : "memory");
+  barrier_block(bar, parity);
 #endif
 }
-
-__device__ __forceinline__ void consumers_sync() { asm volatile("bar.sync 1,%0;" ::"n"(CONSUMERS) : "memory"); }
 
 // How blocks hand data to one another: every thread stores past its first-level cache and joins its warp or its fellow
 // consumers; one thread then counts the block in with release, and whoever waits reads the counter with acquire and the
@@ -57,30 +34,16 @@ __device__ __forceinline__ void store(float* p, float v) { __stcg(p, v); }
 __device__ __forceinline__ void store(half* p, half v) { __stcg(reinterpret_cast<unsigned short*>(p), __half_as_ushort(v)); }
 __device__ __forceinline__ void store(int8_t* p, int8_t v) { __stcg(reinterpret_cast<signed char*>(p), (signed char)v); }
 
-__device__ __forceinline__ void count_in(unsigned* counter) {
-  asm volatile("red.release.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
-}
-
-__device__ __forceinline__ unsigned count_in_and_read(unsigned* counter) {
-  unsigned before;
-  asm volatile("atom.acq_rel.gpu.global.add.u32 %0,[%1],1;" : "=r"(before) : "l"(counter) : "memory");
-  return before;
-}
-
 __device__ __forceinline__ void wait_for(const unsigned* counter, unsigned arrivals) {
 #ifdef FLAN_NO_WAIT  // measuring only: blocks run on without one another
   return;
 #endif
-  unsigned seen;
 #ifdef FLAN_TRAP
-  for (int i = 0;; i++) {
-    asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
-    if (seen >= arrivals) return;
-    if (i > 5000000) trapped("other blocks", seen, arrivals);
-  }
+  for (int i = 0; read_counter(counter) < arrivals; i++)
+    if (i > 5000000) trapped("other blocks", read_counter(counter), arrivals);
+#else
+  block_for(counter, arrivals);
 #endif
-  do asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
-  while (seen < arrivals);
 }
 
 // Built with FLAN_TIMELINE=<layer>, block FLAN_BLOCK writes down when each role came by which place in that layer.
@@ -100,13 +63,6 @@ __device__ __forceinline__ void stamp(int role, int layer, int place) {
 #else
 #define STAMP(role, layer, place)
 #endif
-
-// A value that the compiler knows nothing about. What is computed from it is computed where it stands: otherwise all that
-// does not change from layer to layer would be computed once, and kept in local memory (see `Fragments`).
-__device__ __forceinline__ int opaque(int v) {
-  asm volatile("" : "+r"(v));
-  return v;
-}
 
 template <typename T>
 __device__ __forceinline__ T* at(uint64_t address) {

@@ -1,0 +1,129 @@
+// The instructions of the step kernel that CUDA C++ has no name for. A program that runs the kernels on a processor
+// without a card gives its own (FLAN_EMULATED: test/emulated).
+#pragma once
+#include "decoder.cuh"
+#ifdef FLAN_EMULATED
+#include "emulated_instructions.h"
+#else
+
+namespace {
+
+__device__ __forceinline__ void barrier_init(uint64_t* bar, int count) {
+  asm volatile("mbarrier.init.shared.b64 [%0],%1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
+}
+
+// Makes initialized barriers known to the copy engine.
+__device__ __forceinline__ void barriers_ready() {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
+  asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state,[%0];}" ::"r"(shared_address(bar)) : "memory");
+}
+
+// Whether the phase of this parity is complete.
+__device__ __forceinline__ bool barrier_test(uint64_t* bar, uint32_t parity) {
+  unsigned done;
+  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p,[%1],%2; selp.u32 %0,1,0,p;}" : "=r"(done) : "r"(shared_address(bar)), "r"(parity) : "memory");
+  return done != 0;
+}
+
+__device__ __forceinline__ void barrier_block(uint64_t* bar, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+  asm volatile(
+      "{.reg .pred p;\nWAIT: mbarrier.try_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
+      "r"(parity)
+      : "memory");
+#else
+  asm volatile(
+      "{.reg .pred p;\nWAIT: mbarrier.test_wait.parity.shared.b64 p,[%0],%1;\n@p bra DONE;\nbra WAIT;\nDONE: }" ::"r"(shared_address(bar)),
+      "r"(parity)
+      : "memory");
+#endif
+}
+
+__device__ __forceinline__ void consumers_sync() { asm volatile("bar.sync 1,%0;" ::"n"(CONSUMERS) : "memory"); }
+
+// A counter in global memory: one more, after everything that this thread has seen done.
+__device__ __forceinline__ void count_in(unsigned* counter) {
+  asm volatile("red.release.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
+}
+
+__device__ __forceinline__ unsigned count_in_and_read(unsigned* counter) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0,[%1],1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+}
+
+__device__ __forceinline__ unsigned read_counter(const unsigned* counter) {
+  unsigned seen;
+  asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
+  return seen;
+}
+
+__device__ __forceinline__ void block_for(const unsigned* counter, unsigned arrivals) {
+  unsigned seen;
+  do asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
+  while (seen < arrivals);
+}
+
+// How a copied stage counts in at its barrier: once, by the bytes that arrive, or once for each lane that copies.
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+constexpr int STAGE_ARRIVALS = 1;
+#else
+constexpr int STAGE_ARRIVALS = 32;
+#endif
+
+// Weights are read once a step: they may leave the second-level cache first.
+__device__ __forceinline__ uint64_t copy_policy() {
+  uint64_t policy;
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0,1.0;" : "=l"(policy));
+#else
+  policy = 0;
+#endif
+  return policy;
+}
+
+// Copies a stage to shared memory; `full` completes when it is there. By one thread, or before 9.0 by a warp.
+__device__ __forceinline__ void copy_stage(uint8_t* stage, const uint8_t* from, int bytes, uint64_t* barrier, uint64_t policy) {
+  const uint32_t full = shared_address(barrier), to = shared_address(stage);
+#if __CUDA_ARCH__ >= 900 && !defined(FLAN_CP_ASYNC)
+  asm volatile("{.reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state,[%0],%1;}" ::"r"(full), "r"(bytes) : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0],[%1],%2,[%3],%4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(full), "l"(policy)
+      : "memory");
+#else
+  for (int i = (threadIdx.x & 31) * 16; i < bytes; i += 512)
+    asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to + i), "l"(from + i) : "memory");
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(full) : "memory");
+#endif
+}
+
+__device__ __forceinline__ void copies_done() {
+#if __CUDA_ARCH__ < 900 || defined(FLAN_CP_ASYNC)
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+// Transposes an 8 x 8 matrix of fp16 across the warp: lane 4 g + t gives row g, columns 2t and 2t + 1.
+__device__ __forceinline__ uint32_t transpose8(uint32_t v) {
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(v) : "r"(v));
+  return v;
+}
+
+// A value that the compiler knows nothing about. What is computed from it is computed where it stands: otherwise all that
+// does not change from layer to layer would be computed once, and kept in local memory (see `Fragments`).
+__device__ __forceinline__ int opaque(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
+}  // namespace
+
+// Names the block's dynamic shared memory.
+#define SHARED_MEMORY(name) extern __shared__ __align__(128) uint8_t name[]
+#endif
