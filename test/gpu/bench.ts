@@ -10,7 +10,7 @@ import { randomFillSync } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { CudaDriver } from '../../server/engine/cuda/driver';
-import { createCudaEngine } from '../../server/engine/cuda/engine';
+import { createCudaEngine, probeCuda } from '../../server/engine/cuda/engine';
 import type { Engine } from '../../server/engine/engine';
 import type { T5Config } from '../../server/weights/config';
 import type { TensorPlace, WeightFile } from '../../server/weights/file';
@@ -163,6 +163,11 @@ async function steps(engine: Engine, source: number, copy: number): Promise<void
 }
 
 async function main(): Promise<void> {
+  const probe = probeCuda();
+  if (!probe.ok) {
+    console.log(`Nothing was run: ${probe.reason}`);
+    return;
+  }
   const [folder = 'artifacts/bench', layers = '32'] = process.argv.slice(2);
   const config = { ...FLAN_UL2, encoderLayers: Number(layers), decoderLayers: Number(layers) };
   let start = performance.now();
