@@ -95,6 +95,7 @@ export class Server implements vscode.Disposable {
       // The answer may be lost when the process is quick to end; that it ends is what counts.
       await Promise.race([link.request(Method.stop, null).catch(() => undefined), link.closed]);
       await link.closed;
+      await processEnd(link.pid);
       this.forget(link, { kind: 'off' });
       return true;
     });
@@ -222,6 +223,23 @@ export class Server implements vscode.Disposable {
       ...(home === undefined ? {} : { home }),
       ...(nodePath === undefined ? {} : { nodePath }),
     };
+  }
+}
+
+/** The server ends itself within ten seconds of a stop, by force if it must. */
+const END_TIMEOUT_MS = 15_000;
+const END_POLL_MS = 20;
+
+/** A process lives a moment longer than its connections, and its memory as long as the process. */
+async function processEnd(pid: number): Promise<void> {
+  const until = Date.now() + END_TIMEOUT_MS;
+  while (Date.now() < until) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, END_POLL_MS));
   }
 }
 

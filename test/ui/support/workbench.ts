@@ -84,7 +84,12 @@ export class Workbench {
       FLAN_HOME: flanHome,
     };
     if (!existsSync(VSIX)) throw new Error(`${VSIX} is missing: run npm run package`);
-    await promisify(execFile)(node, [entry, ...folders, '--install-extension', VSIX], { env });
+    try {
+      await promisify(execFile)(node, [entry, ...folders, '--install-extension', VSIX], { env });
+    } catch (error) {
+      rmSync(scratch, { recursive: true, force: true });
+      throw error;
+    }
     if (options.locale !== undefined) pretendLanguagePack(data, options.locale);
 
     const port = await freePort();
