@@ -70,7 +70,7 @@ async function pickSource(editor: vscode.TextEditor, task: TaskName): Promise<So
   const items: RangeItem[] = [];
   const block = await blockAround(document, editor.selection.active);
   if (block !== undefined) {
-    items.push(rangeItem(block.name ?? vscode.l10n.t('This paragraph'), block.range, 'symbol-method'));
+    items.push(rangeItem(block.name ?? vscode.l10n.t('This paragraph'), block.range, 'list-selection'));
   }
   items.push(rangeItem(vscode.l10n.t('The whole file'), wholeRange(document), 'file'));
   const picked = await vscode.window.showQuickPick(items, {
@@ -99,9 +99,11 @@ function revealEnd(editor: vscode.TextEditor, range: vscode.Range): void {
 }
 
 function rangeItem(label: string, range: vscode.Range, icon: string): RangeItem {
+  const from = range.start.line + 1;
+  const to = range.end.line + 1;
   return {
     label: `$(${icon}) ${label}`,
-    description: vscode.l10n.t('lines {0} to {1}', range.start.line + 1, range.end.line + 1),
+    description: from === to ? vscode.l10n.t('line {0}', from) : vscode.l10n.t('lines {0} to {1}', from, to),
     range,
   };
 }

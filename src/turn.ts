@@ -99,7 +99,8 @@ export class Turn {
 
   /** What arrived before stays readable above the message. */
   fail(error: unknown): void {
-    const message = `**${vscode.l10n.t('No answer.')}** ${plainAsMarkdown(explainError(error))}`;
+    const headline = this.text === '' ? vscode.l10n.t('No answer.') : vscode.l10n.t('Not finished.');
+    const message = `**${headline}** ${plainAsMarkdown(explainError(error))}`;
     const remedies = remediesFor(error);
     const links = remedies.map(({ command, title }) => `[${title}](command:${command})`).join(' · ');
     this.settle('failed', this.withTextBefore(`${message}\n\n${links}`.trim()), remedies);

@@ -174,7 +174,10 @@ export class Thread {
   /** Waits for the end of what is being written. */
   async settled(): Promise<void> {
     const copy = this.action('Copy the Answer');
-    await copy.or(this.comments.last().getByText('No answer.')).first().waitFor({ timeout: 60_000 });
+    await copy
+      .or(this.comments.last().getByText(/No answer\.|Not finished\./))
+      .first()
+      .waitFor({ timeout: 60_000 });
   }
 
   /** A button of a comment. */
