@@ -1,6 +1,6 @@
 // Makes a real VS Code workbench ready for the UI tests: two versions of it, a browser with its fonts, and what
-// compiles their native parts. Every step runs only
-// when its result is missing. Linux on x86-64 with apt only: that is what the tests themselves need.
+// compiles their native parts. Every step runs only when its result is missing. Linux on x86-64 with apt only: that is
+// what the tests themselves need.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
