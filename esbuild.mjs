@@ -1,4 +1,6 @@
-// Bundles the extension, the server, its model thread, and the command line into dist/. Native packages stay outside.
+// Bundles the extension, the server, its model thread, and the command line into dist/, with the compiled CUDA kernels.
+// Native packages stay outside.
+import { cpSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const minify = process.argv.includes('--minify');
@@ -37,3 +39,5 @@ await Promise.all([
     banner: { js: '#!/usr/bin/env node' },
   }),
 ]);
+
+cpSync('server/engine/cuda/images', 'dist/cuda', { recursive: true, filter: (file) => !file.endsWith('.sha256') });

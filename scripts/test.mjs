@@ -44,7 +44,7 @@ function suite(name, args) {
 suite('unit-parity-server', [vitest, 'run']);
 must(process.execPath, ['test/ui/setup.mjs']);
 must('npm', ['run', '--silent', 'package']);
-suite('ui', [vitest, 'run', '--config', 'test/ui/vitest.config.ts']);
+suite('ui', [vitest, 'run', '--config', 'test/ui/vitest.config.mts']);
 
 const { passed, failed, skipped } = totals;
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
