@@ -51,6 +51,8 @@ async function main(): Promise<void> {
   });
   const lifetime = new Lifetime(lingerSeconds * 1000, (reason) => leave(reason));
   service.onStatus = () => clients.broadcast();
+  // The client has its error by then; its next request starts a new process, which the driver serves again.
+  service.onDeviceLost = () => setImmediate(() => leave('the GPU refuses this process', 1));
 
   let listener: Listener | undefined;
   let leaving = false;

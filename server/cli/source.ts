@@ -140,7 +140,7 @@ function lines(text: string, { from, to }: Range, name: string): string {
 
 function tooLarge(name: string, bytes: number): SourceError {
   const size = (bytes / 1024 / 1024).toFixed(1);
-  return new SourceError(`${name} is too large (${size} MB, at most 2). Choose lines with FILE:FROM-TO.`);
+  return new SourceError(`${name} is too large (${size} MB, at most 2 MB). Choose lines with FILE:FROM-TO.`);
 }
 
 function unreadable(name: string, error: unknown): SourceError {

@@ -3,7 +3,7 @@
  * loaded, loading it first if another is. A load is shared: whoever waits for the same model sees its progress, and it
  * goes on when the client that asked first cancels while others wait.
  */
-import { CancelledError, type FlanError } from '../errors';
+import { CancelledError, FlanError } from '../errors';
 import type {
   LoadParams,
   ModelChoice,
@@ -20,6 +20,9 @@ import { TextPacer } from './pacer';
 import { FairQueue } from './queue';
 import { SharedStop } from './stop';
 import type { ModelThread } from './thread';
+
+/** Error code of an engine whose device refuses this process for good (engine/cuda/errors.ts). */
+const DEVICE_LOST = 'cuda-context-lost';
 
 export type ServiceStatus = Omit<Status, 'pid' | 'version' | 'clients'>;
 /** A cancellation token as JSON-RPC libraries have it. */
@@ -60,6 +63,8 @@ export class ModelService {
   #admitted: Promise<void> = Promise.resolve();
   #disposed = false;
   onStatus: () => void = () => {};
+  /** The device refuses this process for good: only another process can use it again. */
+  onDeviceLost: () => void = () => {};
 
   constructor(thread: Thread, resolve: ResolveChoice) {
     this.#thread = thread;
@@ -199,6 +204,7 @@ export class ModelService {
       request.finish(request.name === 'load' ? loaded : await this.#runJob(request.name, request));
     } catch (error) {
       request.fail(error);
+      if (error instanceof FlanError && error.code === DEVICE_LOST) this.onDeviceLost();
     }
   }
 

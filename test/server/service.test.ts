@@ -279,4 +279,19 @@ describe('ModelService', () => {
     expect((await second.done).finishReason).toBe('cancelled');
     expect((await (await run(1, 'c')).done).finishReason).toBe('cancelled');
   });
+
+  it('says when the device refuses this process, after the request has its error', async () => {
+    const { thread, service, run } = setUp();
+    const order: string[] = [];
+    service.onDeviceLost = () => order.push('lost');
+    const { done } = await run(1, 'a');
+    const refused = done.catch((error: FlanError) => error.code);
+    thread.last().failed(new FlanError('cuda', 'busy'));
+    expect(await refused).toBe('cuda');
+    const again = (await run(1, 'b')).done.catch((error: FlanError) => order.push(error.code));
+    thread.last().failed(new FlanError('cuda-context-lost', 'gone'));
+    await again;
+    await tick();
+    expect(order.sort()).toEqual(['cuda-context-lost', 'lost']);
+  });
 });
