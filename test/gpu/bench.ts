@@ -15,28 +15,8 @@ import type { Engine } from '../../server/engine/engine';
 import type { T5Config } from '../../server/weights/config';
 import type { TensorPlace, WeightFile } from '../../server/weights/file';
 import { BLOCK, paddedK, tensorsOf } from '../../server/weights/layout';
+import { FLAN_UL2 } from '../fixtures/flan-ul2';
 
-const FLAN_UL2: T5Config = {
-  modelType: 't5',
-  vocabSize: 32128,
-  dModel: 4096,
-  dKv: 256,
-  dFf: 16384,
-  numHeads: 16,
-  encoderLayers: 32,
-  decoderLayers: 32,
-  activation: 'silu',
-  gated: true,
-  tied: true,
-  layerNormEpsilon: 1e-6,
-  relativeBuckets: 32,
-  relativeMaxDistance: 128,
-  positionBias: 'first',
-  padId: 0,
-  eosId: 1,
-  decoderStartId: 0,
-  declaredPositions: 512,
-};
 const NOISE_BYTES = 64 * 1024 * 1024;
 
 /** A weight file of this architecture, int8 noise with scales that keep activations near 1. */

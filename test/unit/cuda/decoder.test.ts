@@ -19,28 +19,9 @@ import { CudaShapeError } from '../../../server/engine/cuda/errors';
 import { CapacityError, DisposedError } from '../../../server/engine/errors';
 import type { T5Config } from '../../../server/weights/config';
 import { tensorsOf } from '../../../server/weights/layout';
+import { FLAN_UL2 } from '../../fixtures/flan-ul2';
 
-const UL2: T5Config = {
-  modelType: 't5',
-  vocabSize: 32128,
-  dModel: 4096,
-  dKv: 256,
-  dFf: 16384,
-  numHeads: 16,
-  encoderLayers: 2,
-  decoderLayers: 3,
-  activation: 'silu',
-  gated: true,
-  tied: true,
-  layerNormEpsilon: 1e-6,
-  relativeBuckets: 32,
-  relativeMaxDistance: 128,
-  positionBias: 'first',
-  padId: 0,
-  eosId: 1,
-  decoderStartId: 0,
-  declaredPositions: undefined,
-};
+const UL2: T5Config = { ...FLAN_UL2, encoderLayers: 2, decoderLayers: 3, declaredPositions: undefined };
 const SMALL: T5Config = { ...UL2, dModel: 328, dKv: 24, dFf: 1000, numHeads: 5, vocabSize: 1003, gated: false };
 const FORMS: readonly (readonly [string, T5Config])[] = [
   ['Flan-UL2', UL2],

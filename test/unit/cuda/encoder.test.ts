@@ -9,28 +9,9 @@ import {
 } from '../../../server/engine/cuda/encoder_weights';
 import type { T5Config } from '../../../server/weights/config';
 import { paddedK, tensorsOf } from '../../../server/weights/layout';
+import { FLAN_UL2 } from '../../fixtures/flan-ul2';
 
-const UL2: T5Config = {
-  modelType: 't5',
-  vocabSize: 32128,
-  dModel: 4096,
-  dKv: 256,
-  dFf: 16384,
-  numHeads: 16,
-  encoderLayers: 2,
-  decoderLayers: 3,
-  activation: 'silu',
-  gated: true,
-  tied: true,
-  layerNormEpsilon: 1e-6,
-  relativeBuckets: 32,
-  relativeMaxDistance: 128,
-  positionBias: 'first',
-  padId: 0,
-  eosId: 1,
-  decoderStartId: 0,
-  declaredPositions: undefined,
-};
+const UL2: T5Config = { ...FLAN_UL2, encoderLayers: 2, decoderLayers: 3, declaredPositions: undefined };
 const SMALL: T5Config = { ...UL2, dModel: 512, dKv: 64, dFf: 1000, numHeads: 6, gated: false, activation: 'relu' };
 const EVERY: T5Config = { ...SMALL, gated: true, positionBias: 'every' };
 

@@ -5,9 +5,10 @@ import { decodeModel } from '../../../server/engine/onnx/onnx.proto';
 import { decoderBuckets, encoderBuckets, relativeBucket } from '../../../server/engine/onnx/positions';
 import type { T5Config } from '../../../server/weights/config';
 import { planOf } from '../../../server/weights/plan';
+import { FLAN_UL2 } from '../../fixtures/flan-ul2';
 
 const CONFIG: T5Config = {
-  modelType: 't5',
+  ...FLAN_UL2,
   vocabSize: 64,
   dModel: 40,
   dKv: 8,
@@ -15,16 +16,6 @@ const CONFIG: T5Config = {
   numHeads: 3,
   encoderLayers: 3,
   decoderLayers: 2,
-  activation: 'silu',
-  gated: true,
-  tied: true,
-  layerNormEpsilon: 1e-6,
-  relativeBuckets: 32,
-  relativeMaxDistance: 128,
-  positionBias: 'first',
-  padId: 0,
-  eosId: 1,
-  decoderStartId: 0,
   declaredPositions: undefined,
 };
 
