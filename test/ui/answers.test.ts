@@ -28,6 +28,7 @@ beforeEach(async () => {
 });
 
 afterEach(async ({ task }) => {
+  workbench.resumeServer();
   if (task.result?.state === 'fail') await editor.picture(`failed-${task.name}`);
 });
 
@@ -139,18 +140,17 @@ describe('an answer', () => {
     const whole = (await cli(workbench, 'explain', 'numbers.txt:1-200')).text;
     await editor.openFile('numbers.txt');
     await editor.selectLines(1, 200);
-    const hold = workbench.slowDown();
+    workbench.holdServer();
     await editor.command('Flan: Explain Selection');
     const thread = editor.thread('Explanation · lines 1 to 200');
-    await thread.writing();
+    await workbench.crawlUntil(() => thread.isWriting());
     // Held while the hand moves to the button: how far the answer gets must not depend on this machine.
-    const resume = hold();
     await editor.page.waitForTimeout(300);
     const before = (await thread.answer()).replace(/\s*▍$/, '');
     await editor.picture('writing');
     await thread.titleAction('Stop').click();
     await editor.page.waitForTimeout(300);
-    resume();
+    workbench.resumeServer();
     await thread.settled();
     const after = await thread.answer();
     expect(before.length).toBeGreaterThan(0);
@@ -168,11 +168,10 @@ describe('an answer', () => {
     const expected = await cli(workbench, 'explain', 'numbers.txt:1-200');
     await editor.openFile('numbers.txt');
     await editor.selectLines(1, 200);
-    const hold = workbench.slowDown();
+    workbench.holdServer();
     await editor.command('Flan: Explain Selection');
     const thread = editor.thread('Explanation · lines 1 to 200');
-    await thread.writing();
-    hold();
+    await workbench.crawlUntil(() => thread.isWriting());
     const pid = workbench.serverPid() ?? 0;
     process.kill(pid, 'SIGKILL');
     await thread.root.getByText('The Flan server stopped before the answer was complete.').waitFor();

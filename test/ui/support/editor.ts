@@ -166,9 +166,9 @@ export class Thread {
     return (await this.comments.nth(index).locator('.comment-body small').allInnerTexts()).join('\n');
   }
 
-  /** Waits for the first words of an answer that is not complete. */
-  async writing(): Promise<void> {
-    await this.comments.locator('.comment-body', { hasText: '▍' }).last().waitFor({ timeout: 60_000 });
+  /** Whether the first words of an answer that is not complete are on the screen. */
+  async isWriting(): Promise<boolean> {
+    return (await this.comments.locator('.comment-body', { hasText: '▍' }).count()) > 0;
   }
 
   /** Waits for the end of what is being written. */

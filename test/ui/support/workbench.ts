@@ -50,6 +50,10 @@ const QUIET_SETTINGS = {
 };
 
 const START_TIMEOUT_MS = 60_000;
+const CRAWL_TIMEOUT_MS = 60_000;
+const BURST_MS = 5;
+/** The editor shows new text of a comment 100 ms late at most. */
+const PAUSE_MS = 150;
 
 export class Workbench {
   readonly port: number;
@@ -166,27 +170,34 @@ export class Workbench {
     }
   }
 
+  /** Freezes the server, as if the machine gave it no time; `resumeServer` lets it run again. */
+  holdServer(): void {
+    this.signalServer('SIGSTOP');
+  }
+
+  resumeServer(): void {
+    this.signalServer('SIGCONT');
+  }
+
   /**
-   * Lets the server run one fifth of the time: a slow machine, on which an answer lasts long enough to do something
-   * while it is written. The returned function holds the server where it is; what that returns lets it run freely.
+   * Lets the held server run in short bursts until `seen`, and leaves it held: whatever the speed of this machine, an
+   * answer is not complete when its first words are on the screen. A burst is one or a few tokens of the built-in
+   * model; the pause after it is longer than what the editor takes to show them.
    */
-  slowDown(): () => () => void {
+  async crawlUntil(seen: () => Promise<boolean>): Promise<void> {
+    const until = Date.now() + CRAWL_TIMEOUT_MS;
+    while (!(await seen())) {
+      if (Date.now() > until) throw new Error('the server, in short bursts, did not get there');
+      this.resumeServer();
+      await sleep(BURST_MS);
+      this.holdServer();
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  private signalServer(signal: 'SIGSTOP' | 'SIGCONT'): void {
     const pid = this.serverPid();
-    if (pid === undefined) throw new Error('no server runs');
-    const stop = () => isAlive(pid) && process.kill(pid, 'SIGSTOP');
-    const go = () => isAlive(pid) && process.kill(pid, 'SIGCONT');
-    stop();
-    let running: NodeJS.Timeout | undefined;
-    const timer = setInterval(() => {
-      go();
-      running = setTimeout(stop, 20);
-    }, 100);
-    return () => {
-      clearInterval(timer);
-      clearTimeout(running);
-      stop();
-      return go;
-    };
+    if (pid !== undefined) process.kill(pid, signal);
   }
 
   async stop(): Promise<void> {
