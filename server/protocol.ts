@@ -3,8 +3,12 @@
  * file; it has no code but names. Errors travel as JSON-RPC errors whose `data` is `{ code: FlanError['code'] }`.
  */
 
+import type { PromptSet } from './prompts/set';
+
+export type { Example, Form, Generation, Labels, PromptSet } from './prompts/set';
+
 /** Raised whenever a message changes shape: a client and a server of different numbers do not talk. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 export type EngineChoice = 'auto' | 'cpu' | 'webgpu' | 'cuda';
 export type WeightChoice = 'int8' | 'fp32';
@@ -157,11 +161,193 @@ export interface LoadParams extends ModelChoice {
   readonly progressToken?: string | number;
 }
 
+/** What a request about a prompt set needs: the set itself, since it may not be saved yet. */
+export interface PromptParams extends ModelChoice {
+  readonly set: PromptSet;
+}
+
+/**
+ * What to do with a prompt that is longer than the window. `refuse`: an error that says which examples do not fit.
+ * `drop`: leave examples away, from the last on; the answer says which.
+ */
+export type WhenTooLong = 'refuse' | 'drop';
+
+export interface CountPromptParams extends PromptParams {
+  /** The query; absent: counted as empty. */
+  readonly input?: string;
+}
+
+/**
+ * Tokens of a prompt as the model's own tokenizer writes it, end token included. `total` is the count of the whole
+ * prompt, and the parts add up to it: what a part adds is the difference that it makes to the whole.
+ */
+export interface PromptCount {
+  readonly model: string;
+  /** Most tokens of a prompt. */
+  readonly window: number;
+  /** Input length that the model was trained on: longer prompts run, with less quality. At most `window`. */
+  readonly trainedLength: number;
+  readonly total: number;
+  /** Of the instruction and the list of options. */
+  readonly instruction: number;
+  /** Of the query with its labels and the end token. */
+  readonly query: number;
+  /** One for each of `set.examples`, in order; an example that is switched off has 0 tokens and fits. */
+  readonly examples: readonly { readonly tokens: number; readonly fits: boolean }[];
+  /** Whether the whole prompt fits. When it does not, the examples whose `fits` is false are what `drop` leaves away. */
+  readonly fits: boolean;
+  /** Instruction and query alone are longer than the window: dropping examples does not help. */
+  readonly hopeless: boolean;
+  readonly substitutions: readonly Substitution[];
+}
+
+export interface RunPromptParams extends PromptParams {
+  readonly input: string;
+  /** Default `refuse`. */
+  readonly whenTooLong?: WhenTooLong;
+  /** PromptProgress is sent with this token as `$/progress`. */
+  readonly progressToken?: string | number;
+}
+
+export interface OptionScore {
+  readonly option: string;
+  /** log p(option and the end token | prompt), natural. */
+  readonly logprob: number;
+  /** Among the options: they add up to 1. */
+  readonly probability: number;
+}
+
+/** What the model made of one input. */
+export interface PromptAnswer {
+  /** The answer; with votes, the final answer that most samples came to; with options, one of them as the set spells it. */
+  readonly text: string;
+  /** Natural, of the tokens that were written or chosen, end token included. With votes: of the sample in `sample`. */
+  readonly logprob: number;
+  /** New tokens, end token included. */
+  readonly tokens: number;
+  readonly finishReason: 'stop' | 'length' | 'cancelled';
+  /** The answer was ended (as `length`) because it repeated itself without end. */
+  readonly repeated?: boolean;
+  /** In the order of the set. */
+  readonly options?: readonly OptionScore[];
+  /** Final answers by number of samples, most first; of equal numbers the one that came first. */
+  readonly votes?: readonly { readonly answer: string; readonly count: number }[];
+  /** With votes: the whole text of the first sample that came to `text`, reasoning included. */
+  readonly sample?: string;
+  readonly promptTokens: number;
+  readonly window: number;
+  /** Indices (into `set.examples`) of the examples that were left away, with `drop`. */
+  readonly dropped: readonly number[];
+  readonly substitutions: readonly Substitution[];
+}
+
+/** Who answered. */
+export interface Answerer {
+  readonly engine: string;
+  readonly device: string;
+  readonly model: string;
+  readonly weights: WeightChoice;
+  /** Made by the built-in demonstration model. */
+  readonly demo: boolean;
+}
+
+export interface PromptRunResult extends PromptAnswer, Answerer {
+  /** New tokens; with votes those of `sample`. */
+  readonly ids: readonly number[];
+  readonly promptIds: readonly number[];
+  readonly timings: Timings;
+}
+
+export interface RunManyParams extends PromptParams {
+  readonly inputs: readonly string[];
+  /** Default `refuse`: an input whose prompt does not fit gets an error of its own. */
+  readonly whenTooLong?: WhenTooLong;
+  readonly progressToken?: string | number;
+}
+
+/** What became of one input: an answer, or why there is none. */
+export type PromptOutcome =
+  | { readonly kind: 'answered'; readonly answer: PromptAnswer }
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string };
+
+/** The outcomes themselves come as progress, in order, each as soon as it is known, all of them before this. */
+export interface RunManyResult extends Answerer {
+  readonly answered: number;
+  readonly failed: number;
+  /** Stopped before the last input. The input that was being answered has no outcome. */
+  readonly cancelled: boolean;
+}
+
+export interface CheckParams extends PromptParams {
+  /** Default `refuse`. */
+  readonly whenTooLong?: WhenTooLong;
+  readonly progressToken?: string | number;
+}
+
+/** How likely the model finds a given text, the end token included. */
+export interface Likelihood {
+  /** Natural logarithm. */
+  readonly logprob: number;
+  readonly tokens: number;
+  /** `logprob` per token: comparable between outputs of different lengths. */
+  readonly perToken: number;
+}
+
+/** One example, predicted from all others. */
+export interface CheckedExample {
+  /** Into `set.examples`. */
+  readonly index: number;
+  /** What the model answers to the example's input. */
+  readonly predicted: PromptOutcome;
+  /** The prediction is the example's own output (case, white space and a last full stop aside). */
+  readonly agrees: boolean;
+  /** Of the example's own output; absent when the prediction failed. */
+  readonly own?: Likelihood;
+}
+
+export interface CheckReport extends Answerer {
+  /** The examples that are switched on, in order; fewer when cancelled. */
+  readonly examples: readonly CheckedExample[];
+  readonly agreeing: number;
+  /** Mean of `own.perToken`; absent when nothing was predicted. */
+  readonly meanPerToken?: number;
+  /** Indices (into `set.examples`) of the examples that stand out; the rule is `oddExamples` of prompts/check.ts. */
+  readonly odd: readonly number[];
+  readonly cancelled: boolean;
+}
+
+/** Progress of requests about prompt sets. `text`, `encoding` and `voting` come with a run on one input only. */
+export type PromptProgress =
+  | Progress
+  /** So many of the samples have come to an end. */
+  | { readonly kind: 'voting'; readonly finished: number; readonly of: number }
+  /** Of `runMany`: `at` is the index of the input. */
+  | { readonly kind: 'outcome'; readonly at: number; readonly of: number; readonly outcome: PromptOutcome }
+  /** Of `check`: `at` counts the checked examples from 0. */
+  | { readonly kind: 'checked'; readonly at: number; readonly of: number; readonly example: CheckedExample };
+
 export const Method = {
   /** RunParams → RunResult. Cancelling ends within one token, with `finishReason: 'cancelled'` and the text so far. */
   run: 'flan/run',
   /** ScoreParams → ScoreResult */
   score: 'flan/score',
+  /**
+   * CountPromptParams → PromptCount. Loads no model and waits for none: only the tokenizer is read, so it can be asked
+   * while somebody types and while the model answers.
+   */
+  countPrompt: 'flan/prompts/count',
+  /**
+   * RunPromptParams → PromptRunResult: one input. Text streams as progress, but for options and votes. Cancelling
+   * resolves with `finishReason: 'cancelled'` and the text so far.
+   */
+  runPrompt: 'flan/prompts/run',
+  /**
+   * RunManyParams → RunManyResult: many inputs, one after the other; requests of others get their turn in between.
+   * Cancelling resolves with what was done.
+   */
+  runPromptMany: 'flan/prompts/runMany',
+  /** CheckParams → CheckReport: leave-one-out over the examples that are switched on. Cancelling as with `runPromptMany`. */
+  checkPrompt: 'flan/prompts/check',
   /** LoadParams → Status: loads without asking anything. */
   load: 'flan/load',
   /** null → ModelInfo[] */
