@@ -134,6 +134,123 @@ export interface ModelInfo {
   readonly form: 'pre-quantized' | 'original';
   readonly demo: boolean;
   readonly parameters: number;
+  /** When its weights were made, in milliseconds since 1970. */
+  readonly changedMs?: number;
+  /** Of a pulled model: `google/flan-ul2@main`. */
+  readonly origin?: string;
+}
+
+/** A repository of the hub, and how to reach it. Nothing of this is written to a disk or a log but `model`. */
+export interface HubChoice {
+  /** `owner/name`, `owner/name@revision` (a branch, a tag, a commit, `refs/pr/29`); for a pull also a local folder. */
+  readonly model: string;
+  /** For private and gated repositories. Absent: HF_TOKEN of the server's own environment. */
+  readonly accessToken?: string;
+  /** Absent: HF_ENDPOINT of the server's environment, else the public hub. */
+  readonly hubUrl?: string;
+  /** An HTTP proxy for every request. Absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the server's environment. */
+  readonly proxy?: string;
+}
+
+/** What a repository holds, before anything large is downloaded. */
+export interface RepositoryInfo {
+  readonly repository: string;
+  readonly revision: string;
+  readonly commit: string;
+  /** What it would be installed as. */
+  readonly name: string;
+  /** The whole `config.json`, unchecked. */
+  readonly config: unknown;
+  readonly weights: 'safetensors' | 'pytorch';
+  /** The files that a pull would read, and all others by name. */
+  readonly files: readonly { readonly path: string; readonly bytes: number; readonly read: boolean }[];
+  /** Of the files to read. */
+  readonly downloadBytes: number;
+  /** About the size of the int8 model; absent when `config.json` is of no model that can be run. */
+  readonly installBytes?: number;
+  /** Free on the disk of the models. */
+  readonly freeBytes: number;
+  /** SPDX or the hub's own name of it, where the repository says one. */
+  readonly license?: string;
+  readonly gated: boolean;
+  /** A model of this name is installed, and whether it is this commit's. */
+  readonly installed?: { readonly dir: string; readonly same: boolean };
+}
+
+export interface PullParams extends HubChoice {
+  /** The name to install it under. Absent: the repository's own, without its owner. */
+  readonly name?: string;
+  /** Keeps the downloaded files beside the int8 weights: fp32 is then exact. Needs the room for both. */
+  readonly keepOriginal?: boolean;
+}
+
+/**
+ * `preparing`: listing, headers, disk space. `downloading`: fetched and quantized in one go (with `keepOriginal`, fetched).
+ * `converting`: quantizing local files. `checking`: what was written is read again. `paused`: unfinished and not running;
+ * a pull of the same model goes on from there.
+ */
+export type PullState =
+  | 'preparing'
+  | 'downloading'
+  | 'converting'
+  | 'checking'
+  | 'done'
+  | 'failed'
+  | 'cancelled'
+  | 'paused';
+
+/** One pull, running or ended. There is at most one for a name. */
+export interface PullInfo {
+  /** The name it is installed under; also what cancels it. */
+  readonly name: string;
+  /** `google/flan-ul2`, or a local folder. */
+  readonly model: string;
+  readonly revision: string;
+  readonly state: PullState;
+  /** What happens now, as a line for a log; front ends word it themselves from the numbers. */
+  readonly message: string;
+  /** Done and in all, of what this state works on; 0 of 0 while that is unknown. */
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly bytesPerSecond: number;
+  /** Absent while there is nothing to tell it from. */
+  readonly secondsLeft?: number;
+  /** `done`: the model's folder, and what should be known of it. */
+  readonly dir?: string;
+  readonly notes?: readonly string[];
+  /**
+   * `failed`: a sentence to show, and its code: `hub-token` (a token is needed, or this one may not read it), `hub-unknown`
+   * (no such repository or revision), `hub-offline` (the hub cannot be reached), `hub-line` (the connection failed too
+   * often), `hub-checksum` (bytes differ from what the hub says, also when fetched again), `hub-changed`, `disk-full`,
+   * `unsupported-model`, `not-a-model`, `model-exists` (another model has this name).
+   */
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+export interface CancelPullParams {
+  readonly name: string;
+  /** Also removes what was fetched; without it a later pull goes on from there. Works for `paused` ones, too. */
+  readonly discard?: boolean;
+}
+
+/** The name of an installed model. */
+export interface InstalledParams {
+  readonly model: string;
+  readonly progressToken?: string | number;
+}
+
+export interface Removed {
+  readonly name: string;
+  readonly dir: string;
+  readonly freedBytes: number;
+}
+
+export interface Verified {
+  readonly name: string;
+  readonly dir: string;
+  readonly ok: boolean;
+  /** `problem`: what is wrong, as a clause. */
+  readonly files: readonly { readonly path: string; readonly bytes: number; readonly problem?: string }[];
 }
 
 export interface Status {
@@ -356,6 +473,23 @@ export const Method = {
   doctor: 'flan/doctor',
   /** null → Status */
   status: 'flan/status',
+  /** HubChoice → RepositoryInfo: looks at a repository; a few small requests. */
+  repository: 'flan/repository',
+  /**
+   * PullParams → PullInfo, as soon as it runs: what becomes of it is told by `pullChanged`. It outlives its client. One that
+   * runs already under this name and is of the same model is returned; of another: error `model-exists`.
+   */
+  pull: 'flan/pull',
+  /** null → PullInfo[]: what runs, what ended since the server started, and what was left unfinished on the disk. */
+  pulls: 'flan/pulls',
+  /** CancelPullParams → PullInfo, when it has ended. */
+  cancelPull: 'flan/cancelPull',
+  /** Notification to every client: PullInfo; at most a few a second while bytes arrive. */
+  pullChanged: 'flan/pullChanged',
+  /** InstalledParams → Removed: frees the disk, also of what was converted from it and of an unfinished pull of it. */
+  remove: 'flan/remove',
+  /** InstalledParams → Verified, with `loading` progress: reads all of its files and compares them with their sums. */
+  verify: 'flan/verify',
   /** Notification to every client: Status. */
   statusChanged: 'flan/statusChanged',
   /**
