@@ -4,13 +4,14 @@
  */
 import { access, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { FlanError } from '../errors';
 import { NotAModelError, SafetensorsError, TensorError } from './errors';
 import { bfloat16ToFloat, halfToFloat } from './halves';
 import type { TensorSpec } from './layout';
 import { SafetensorsFile } from './safetensors';
 import { type CancelSignal, errorCode, show } from './small';
-import { DTYPE_BYTES, type TensorFile, type TensorInfo } from './tensorfile';
-import { openTorchFile } from './torchfile';
+import { DTYPE_BYTES, type OpenFile, type TensorFile, type TensorInfo } from './tensorfile';
+import { openTorchFile, readTorchFile } from './torchfile';
 
 /** Our own weight file in a pre-quantized folder. */
 export const INT8_FILE = 'model.int8.safetensors';
@@ -20,17 +21,30 @@ interface Layout {
   /** The file is an index that says which file each tensor is in. */
   readonly sharded: boolean;
   readonly open: (path: string) => Promise<TensorFile>;
+  /** The same for a file that is open already. */
+  readonly read: (file: OpenFile) => Promise<TensorFile>;
 }
 
-const openSafetensors = (path: string): Promise<TensorFile> => SafetensorsFile.open(path);
+const SAFETENSORS = { open: SafetensorsFile.open, read: SafetensorsFile.read } as const;
+const TORCH = { open: openTorchFile, read: readTorchFile } as const;
 
 /** The ways in which checkpoints are stored, the best first. */
-const LAYOUTS: readonly Layout[] = [
-  { name: 'model.safetensors', sharded: false, open: openSafetensors },
-  { name: 'model.safetensors.index.json', sharded: true, open: openSafetensors },
-  { name: 'pytorch_model.bin', sharded: false, open: openTorchFile },
-  { name: 'pytorch_model.bin.index.json', sharded: true, open: openTorchFile },
+export const LAYOUTS: readonly Layout[] = [
+  { name: 'model.safetensors', sharded: false, ...SAFETENSORS },
+  { name: 'model.safetensors.index.json', sharded: true, ...SAFETENSORS },
+  { name: 'pytorch_model.bin', sharded: false, ...TORCH },
+  { name: 'pytorch_model.bin.index.json', sharded: true, ...TORCH },
 ];
+
+/** Where the files of a checkpoint are, when that is no folder of this machine. */
+export interface CheckpointFiles {
+  /** What stands for the folder in messages. */
+  readonly name: string;
+  has(file: string): Promise<boolean>;
+  /** The whole of a small file. */
+  text(file: string): Promise<string>;
+  open(file: string): Promise<OpenFile>;
+}
 
 /** Bytes of a tensor that are read at a time: enough for a disk's full speed, and what is made of them stays in the cache. */
 const PIECE_BYTES = 1024 * 1024;
@@ -80,20 +94,44 @@ export class Checkpoint implements TensorSource {
    *
    * @throws NotAModelError without safetensors weights; SafetensorsError or TensorError for damaged or missing parts.
    */
-  static async open(dir: string): Promise<Checkpoint> {
-    const layout = await layoutOf(dir);
+  static open(dir: string): Promise<Checkpoint> {
+    return Checkpoint.#from(dir, {
+      has: (name) => exists(join(dir, name)),
+      index: (name) => readIndex(join(dir, name), (path) => readFile(path, 'utf8')),
+      open: (layout, name) => layout.open(join(dir, name)),
+    });
+  }
+
+  /** The same of files that lie elsewhere. Throws as `open`, and what `files` throws. */
+  static read(files: CheckpointFiles): Promise<Checkpoint> {
+    return Checkpoint.#from(files.name, {
+      has: (name) => files.has(name),
+      index: (name) => readIndex(join(files.name, name), () => files.text(name)),
+      open: async (layout, name) => layout.read(await files.open(name)),
+    });
+  }
+
+  static async #from(
+    dir: string,
+    from: {
+      readonly has: (name: string) => Promise<boolean>;
+      readonly index: (name: string) => Promise<Map<string, string>>;
+      readonly open: (layout: Layout, name: string) => Promise<TensorFile>;
+    },
+  ): Promise<Checkpoint> {
+    const layout = await layoutOf(from.has);
     if (!layout) throw noWeights(dir);
     const files = new Map<string, TensorFile>();
     try {
       const located = new Map<string, Located>();
       if (!layout.sharded) {
-        const file = await layout.open(join(dir, layout.name));
+        const file = await from.open(layout, layout.name);
         files.set(layout.name, file);
         for (const [name, info] of file.tensors) located.set(name, { file, info });
         return new Checkpoint(dir, [file], located);
       }
-      const index = await readIndex(join(dir, layout.name));
-      for (const shard of new Set(index.values())) files.set(shard, await layout.open(join(dir, shard)));
+      const index = await from.index(layout.name);
+      for (const shard of new Set(index.values())) files.set(shard, await from.open(layout, shard));
       for (const [name, shard] of index) {
         const file = files.get(shard);
         const info = file?.tensors.get(name);
@@ -228,8 +266,8 @@ function asFloat(bytes: Uint8Array, dtype: TensorInfo['dtype'], target: Float32A
   }
 }
 
-async function layoutOf(dir: string): Promise<Layout | undefined> {
-  for (const layout of LAYOUTS) if (await exists(join(dir, layout.name))) return layout;
+async function layoutOf(has: (name: string) => Promise<boolean>): Promise<Layout | undefined> {
+  for (const layout of LAYOUTS) if (await has(layout.name)) return layout;
   return undefined;
 }
 
@@ -260,15 +298,16 @@ export async function formOf(dir: string): Promise<'pre-quantized' | 'original' 
 
 /** Whether a folder has the weights of an original checkpoint. */
 export async function hasOriginal(dir: string): Promise<boolean> {
-  return (await layoutOf(dir)) !== undefined;
+  return (await layoutOf((name) => exists(join(dir, name)))) !== undefined;
 }
 
 /** Reads the map from tensor to shard. Shards lie beside the index: a path that leads elsewhere is refused. */
-async function readIndex(path: string): Promise<Map<string, string>> {
+async function readIndex(path: string, read: (path: string) => Promise<string>): Promise<Map<string, string>> {
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, 'utf8'));
+    json = JSON.parse(await read(path));
   } catch (error) {
+    if (error instanceof FlanError) throw error;
     const problem = errorCode(error) ? `it cannot be read (${errorCode(error)}).` : 'it is not valid JSON.';
     throw new SafetensorsError(path, problem);
   }

@@ -11,7 +11,7 @@ import type { OpenModel } from './model';
 import { columnsOf, rowsOf, type TensorErrorEntry } from './plan';
 import { UnquantizableError } from './quantize';
 import { PlainSink, QuantizedSink } from './sinks';
-import { errorCode, humanBytes, inSteps, throwIfCancelled } from './small';
+import { type CancelSignal, errorCode, humanBytes, inSteps, throwIfCancelled } from './small';
 import { diskErrors, WeightWriter } from './writer';
 
 /** Left free on the disk: a full one breaks other programs, too. */
@@ -112,38 +112,63 @@ async function writeTensors(
   writer: WeightWriter,
   options: ConvertOptions,
 ): Promise<TensorErrorEntry[]> {
-  const { plan, source } = model;
+  const { plan } = model;
   const errors: TensorErrorEntry[] = [];
   const verb = plan.format === 'int8' ? 'Quantizing' : 'Converting';
   const total = plan.specs.reduce((sum, spec) => sum + rowsOf(spec) * columnsOf(spec), 0);
   const report = inSteps(options.onProgress);
   const message = `${verb} ${humanBytes(plan.dataBytes)} of weights`;
   let done = 0;
-  for (const [i, spec] of plan.specs.entries()) {
-    const wanted = model.wanted[i] ?? spec;
-    const factor = spec.name === 'lm_head.weight' ? (model.output?.factor ?? 1) : 1;
-    const sink =
-      plan.format === 'int8' && spec.kind === 'matrix'
-        ? new QuantizedSink(spec, writer, errors)
-        : new PlainSink(spec, writer);
-    for await (const part of source.rows(wanted, options.signal)) {
-      throwIfCancelled(options.signal);
-      if (factor !== 1) for (let j = 0; j < part.values.length; j++) part.values[j] = (part.values[j] ?? 0) * factor;
-      try {
-        await sink.add(part.row, part.rows, part.values);
-      } catch (error) {
-        if (!(error instanceof UnquantizableError)) throw error;
-        const where = `at row ${part.row + error.row}, column ${error.column}`;
-        throw new TensorError(
-          wanted.name,
-          source.fileOf(wanted.name),
-          `${error.message} ${where}. Download the file again.`,
-        );
-      }
-      done += part.values.length;
+  for (const i of plan.specs.keys()) {
+    const entry = await writeTensor(model, i, writer, options.signal, (values) => {
+      done += values;
       report({ message, fraction: done / total });
-    }
-    sink.end();
+    });
+    if (entry) errors.push(entry);
   }
   return errors;
+}
+
+/**
+ * Quantizes or converts one tensor. Several may be written at a time.
+ *
+ * @param index of the tensor in `model.plan.specs`.
+ * @param onValues gets the number of weights of every portion that was worked on.
+ * @returns what the tensor lost by quantizing; undefined for one that is kept in F32.
+ */
+export async function writeTensor(
+  model: OpenModel,
+  index: number,
+  writer: WeightWriter,
+  signal: CancelSignal | undefined,
+  onValues: (values: number) => void,
+): Promise<TensorErrorEntry | undefined> {
+  const { plan, source } = model;
+  const spec = plan.specs[index];
+  if (!spec) throw new RangeError(`there is no tensor ${index}`);
+  const wanted = model.wanted[index] ?? spec;
+  const errors: TensorErrorEntry[] = [];
+  const factor = spec.name === 'lm_head.weight' ? (model.output?.factor ?? 1) : 1;
+  const sink =
+    plan.format === 'int8' && spec.kind === 'matrix'
+      ? new QuantizedSink(spec, writer, errors)
+      : new PlainSink(spec, writer);
+  for await (const part of source.rows(wanted, signal)) {
+    throwIfCancelled(signal);
+    if (factor !== 1) for (let j = 0; j < part.values.length; j++) part.values[j] = (part.values[j] ?? 0) * factor;
+    try {
+      await sink.add(part.row, part.rows, part.values);
+    } catch (error) {
+      if (!(error instanceof UnquantizableError)) throw error;
+      const where = `at row ${part.row + error.row}, column ${error.column}`;
+      throw new TensorError(
+        wanted.name,
+        source.fileOf(wanted.name),
+        `${error.message} ${where}. Download the file again.`,
+      );
+    }
+    onValues(part.values.length);
+  }
+  sink.end();
+  return errors[0];
 }

@@ -28,8 +28,7 @@ export interface OpenModel {
 /** Opens a model to make a weight file of it. The caller closes its `source`. Throws as `convertCheckpoint`. */
 export async function openModel(dir: string, format: WeightFormat, signal?: CancelSignal): Promise<OpenModel> {
   const raw = rawConfig(await readRawConfig(dir));
-  const modelType = modelTypeOf(raw);
-  const notes: string[] = [];
+  modelTypeOf(raw);
   const configMs = (await stat(join(dir, 'config.json'))).mtimeMs;
   // The original, where both are there, is the better source of fp32.
   if ((await formOf(dir)) === 'pre-quantized' && !(format === 'fp32' && (await hasOriginal(dir)))) {
@@ -37,14 +36,31 @@ export async function openModel(dir: string, format: WeightFormat, signal?: Canc
     const stored = source.file.config;
     const config = { ...parseConfig(raw, { lmHead: !stored.tied }), tied: stored.tied };
     const plan = planOf(config, format);
-    notes.push('Made from int8 weights: fp32 values that are no finer than those.');
+    const notes = ['Made from int8 weights: fp32 values that are no finer than those.'];
     const changedMs = Math.max(configMs, source.file.changedMs);
     const identity = source.file.sha256;
     return { config, plan, source, wanted: plan.specs, output: undefined, identity, changedMs, notes };
   }
-  const checkpoint = await Checkpoint.open(dir);
+  return openOriginal(raw, await Checkpoint.open(dir), configMs, format, signal);
+}
+
+/**
+ * An original checkpoint that is open already, wherever its files lie, with its `config.json` as an object.
+ * `changedMs`: when that file was last changed. Closes the checkpoint if it throws, as `convertCheckpoint` does.
+ */
+export async function openOriginal(
+  raw: ReturnType<typeof rawConfig>,
+  checkpoint: Checkpoint,
+  configMs: number,
+  format: WeightFormat,
+  signal?: CancelSignal,
+): Promise<OpenModel & { readonly source: Checkpoint }> {
+  const notes: string[] = [];
   try {
-    const has = { lmHead: await checkpoint.outputIsItsOwn(signal) };
+    const modelType = modelTypeOf(raw);
+    const rule = (lmHead: boolean) => JSON.stringify(outputRule(raw, modelType, 1, { lmHead }));
+    // Only where config.json leaves it open are two large matrices compared.
+    const has = { lmHead: rule(true) !== rule(false) && (await checkpoint.outputIsItsOwn(signal)) };
     const config = parseConfig(raw, has, notes);
     const output = outputRule(raw, modelType, config.dModel, has);
     const plan = planOf(config, format);

@@ -129,23 +129,26 @@ export class SafetensorsFile extends TensorFile {
    * @throws SafetensorsError when it is missing, damaged or incomplete.
    */
   static open(path: string): Promise<SafetensorsFile> {
-    return withFile(path, problem, async (file) => {
-      const { handle, fileBytes } = file;
-      const prefix = Buffer.alloc(8);
-      if (fileBytes < 8) throw problem(path, `it has ${fileBytes} bytes, too few for a header.`);
-      await readFully(handle, prefix, 0, path, problem);
-      const length = prefix.readBigUInt64LE();
-      if (length > BigInt(MAX_HEADER_BYTES)) {
-        const limit = `its header claims ${length} bytes (at most ${MAX_HEADER_BYTES} are read)`;
-        throw problem(path, `${limit}: this is no safetensors file.`);
-      }
-      if (8n + length > BigInt(fileBytes)) {
-        throw problem(path, `the file is cut short within its header: it has ${fileBytes} bytes.`);
-      }
-      const text = new Uint8Array(Number(length));
-      await readFully(handle, text, 8, path, problem);
-      return new SafetensorsFile(file, text, parseHeader(text, 8 + text.length, fileBytes, path));
-    });
+    return withFile(path, problem, (file) => SafetensorsFile.read(file));
+  }
+
+  /** Reads the header of a file that is open. Throws as `open`, and leaves the file open. */
+  static async read(file: OpenFile): Promise<SafetensorsFile> {
+    const { path, handle, fileBytes } = file;
+    const prefix = Buffer.alloc(8);
+    if (fileBytes < 8) throw problem(path, `it has ${fileBytes} bytes, too few for a header.`);
+    await readFully(handle, prefix, 0, path, problem);
+    const length = prefix.readBigUInt64LE();
+    if (length > BigInt(MAX_HEADER_BYTES)) {
+      const limit = `its header claims ${length} bytes (at most ${MAX_HEADER_BYTES} are read)`;
+      throw problem(path, `${limit}: this is no safetensors file.`);
+    }
+    if (8n + length > BigInt(fileBytes)) {
+      throw problem(path, `the file is cut short within its header: it has ${fileBytes} bytes.`);
+    }
+    const text = new Uint8Array(Number(length));
+    await readFully(handle, text, 8, path, problem);
+    return new SafetensorsFile(file, text, parseHeader(text, 8 + text.length, fileBytes, path));
   }
 
   /** Fills `target` from `from` bytes into the data on, whatever tensors they belong to. */

@@ -1,6 +1,6 @@
 /** A file of tensors that lie in it as plain bytes: opened once, and read in pieces. What kind of file, subclasses know. */
 import { type FileHandle, open } from 'node:fs/promises';
-import type { FlanError } from '../errors';
+import { FlanError } from '../errors';
 import { TensorError } from './errors';
 import { type CancelSignal, errorCode, throwIfCancelled } from './small';
 
@@ -45,10 +45,13 @@ export interface Piece {
 /** What a file that cannot be read is reported as. */
 export type FileProblem = (file: string, problem: string) => FlanError;
 
+/** Where bytes are read from: a file of this machine, or one behind a line. */
+export type ReadHandle = Pick<FileHandle, 'read' | 'close'>;
+
 /** An open file with its size. */
 export interface OpenFile {
   readonly path: string;
-  readonly handle: FileHandle;
+  readonly handle: ReadHandle;
   readonly fileBytes: number;
   readonly mtimeMs: number;
 }
@@ -83,7 +86,7 @@ export class TensorFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** SHA-256 of what says where the tensors are, hexadecimal: with the size of the file, its identity. */
   readonly headerHash: string;
-  readonly #handle: FileHandle;
+  readonly #handle: ReadHandle;
   readonly #problem: FileProblem;
 
   constructor(file: OpenFile, tensors: ReadonlyMap<string, TensorInfo>, headerHash: string, problem: FileProblem) {
@@ -158,7 +161,7 @@ export class TensorFile {
 
 /** Fills `target` from a file, or throws what `problem` makes of a file that is too short or cannot be read. */
 export async function readFully(
-  handle: FileHandle,
+  handle: Pick<FileHandle, 'read'>,
   target: Uint8Array,
   position: number,
   path: string,
@@ -170,6 +173,8 @@ export async function readFully(
     try {
       ({ bytesRead } = await handle.read(target, done, target.length - done, position + done));
     } catch (error) {
+      // What a line says of itself is more than a file's error code.
+      if (error instanceof FlanError) throw error;
       throw problem(path, `reading failed (${errorCode(error) ?? 'unknown error'}).`);
     }
     if (bytesRead === 0) throw problem(path, `the file ends at byte ${position + done}, too early.`);

@@ -72,19 +72,23 @@ const problem: FileProblem = (file, text) => new TorchFileError(file, text);
  * @throws TorchFileError when it is missing, damaged, cut short, or holds anything but a dictionary of tensors.
  */
 export function openTorchFile(path: string): Promise<TensorFile> {
-  return withFile(path, problem, async (file) => {
-    const start = Buffer.alloc(Math.min(LEGACY_START.length, file.fileBytes));
-    await readFully(file.handle, start, 0, path, problem);
-    const { pickle, value, places } = await guarded(path, () =>
-      start.equals(LEGACY_START) ? readLegacy(file) : readArchive(file),
-    );
-    const tensors = new Map<string, TensorInfo>();
-    if (!(value instanceof Map)) throw problem(path, 'it holds no dictionary of tensors.');
-    for (const [name, tensor] of value) {
-      if (typeof name === 'string' && tensor instanceof Tensor) tensors.set(name, infoOf(path, name, tensor, places));
-    }
-    return new TensorFile(file, tensors, createHash('sha256').update(pickle).digest('hex'), problem);
-  });
+  return withFile(path, problem, readTorchFile);
+}
+
+/** Finds the tensors of a PyTorch file that is open. Throws as `openTorchFile`, and leaves the file open. */
+export async function readTorchFile(file: OpenFile): Promise<TensorFile> {
+  const { path } = file;
+  const start = Buffer.alloc(Math.min(LEGACY_START.length, file.fileBytes));
+  await readFully(file.handle, start, 0, path, problem);
+  const { pickle, value, places } = await guarded(path, () =>
+    start.equals(LEGACY_START) ? readLegacy(file) : readArchive(file),
+  );
+  const tensors = new Map<string, TensorInfo>();
+  if (!(value instanceof Map)) throw problem(path, 'it holds no dictionary of tensors.');
+  for (const [name, tensor] of value) {
+    if (typeof name === 'string' && tensor instanceof Tensor) tensors.set(name, infoOf(path, name, tensor, places));
+  }
+  return new TensorFile(file, tensors, createHash('sha256').update(pickle).digest('hex'), problem);
 }
 
 interface Contents {

@@ -21,6 +21,7 @@ export type OutputFile = Pick<FileHandle, 'write' | 'read' | 'sync' | 'close'>;
 export type OpenOutput = (path: string) => Promise<OutputFile>;
 
 const openNew: OpenOutput = (path) => open(path, 'wx+');
+const openAgain: OpenOutput = (path) => open(path, 'r+');
 
 export class WeightWriter {
   readonly path: string;
@@ -28,12 +29,13 @@ export class WeightWriter {
   readonly #plan: WeightPlan;
   readonly #metadata: Parameters<typeof encodeHeader>[1];
   readonly #dataStart: number;
-  readonly #hash = createHash('sha256');
+  #hash = createHash('sha256');
   /** The data up to here, from its start, is in the hash. */
   #hashed = 0;
-  #written = 0;
-  /** The write that still runs, while its caller computes the next portion. */
-  #pending: Promise<void> | undefined;
+  /** Bytes written, by tensor. */
+  readonly #written = new Map<string, number>();
+  /** The write of each tensor that still runs, while its caller computes the next portion. */
+  readonly #pending = new Map<string, Promise<void>>();
 
   private constructor(path: string, file: OutputFile, plan: WeightPlan, source: string) {
     this.path = path;
@@ -56,13 +58,29 @@ export class WeightWriter {
     return new WeightWriter(path, await diskErrors(path, () => openOutput(path)), plan, source);
   }
 
+  /**
+   * Goes on with a file that `create` made with the same plan and source, in which the tensors `whole` are finished.
+   */
+  static async reopen(
+    path: string,
+    plan: WeightPlan,
+    source: string,
+    whole: Iterable<string>,
+    openOutput = openAgain,
+  ): Promise<WeightWriter> {
+    const writer = new WeightWriter(path, await diskErrors(path, () => openOutput(path)), plan, source);
+    for (const name of whole) writer.#written.set(name, writer.#plan.byName.get(name)?.bytes ?? 0);
+    return writer;
+  }
+
   get fileBytes(): number {
     return this.#dataStart + this.#plan.dataBytes;
   }
 
   /**
    * Writes `bytes` into a tensor, `offset` bytes from its start. Every byte of every tensor must be written once. The
-   * write may still run when this returns: the buffer must stay as it is until the next call but one has returned.
+   * write may still run when this returns: the buffer must stay as it is until the next call for this tensor has returned.
+   * Several tensors may be written at a time, each of them by one caller.
    */
   async write(name: string, offset: number, bytes: Uint8Array): Promise<void> {
     const tensor = this.#plan.byName.get(name);
@@ -72,17 +90,39 @@ export class WeightWriter {
       this.#hash.update(bytes);
       this.#hashed += bytes.length;
     }
-    this.#written += bytes.length;
-    await this.#settle();
-    this.#pending = this.#writeAt(bytes, this.#dataStart + at);
-    this.#pending.catch(() => {}); // Thrown by the next call.
+    this.#written.set(name, (this.#written.get(name) ?? 0) + bytes.length);
+    await this.#settle(name);
+    const pending = this.#writeAt(bytes, this.#dataStart + at);
+    this.#pending.set(name, pending);
+    pending.catch(() => {}); // Thrown by the next call.
+  }
+
+  /** Brings everything that was written so far onto the disk. */
+  async sync(): Promise<void> {
+    await this.#settleAll();
+    await diskErrors(this.path, () => this.#file.sync());
+  }
+
+  /** Forgets what was written of a tensor: all of it must be written again. */
+  async drop(name: string): Promise<void> {
+    await this.#pending.get(name)?.catch(() => {});
+    this.#pending.delete(name);
+    this.#written.delete(name);
+    if ((this.#plan.byName.get(name)?.offset ?? 0) >= this.#hashed) return;
+    this.#hash = createHash('sha256');
+    this.#hashed = 0;
   }
 
   /** Hashes what was not written in file order, writes the header, and brings all of it onto the disk. */
-  async finish(errors: readonly TensorErrorEntry[], signal?: CancelSignal): Promise<void> {
-    await this.#settle();
-    if (this.#written !== this.#plan.dataBytes) {
-      throw new RangeError(`${this.#written} of ${this.#plan.dataBytes} bytes were written`);
+  async finish(
+    errors: readonly TensorErrorEntry[],
+    signal?: CancelSignal,
+    onRead: (bytes: number, total: number) => void = () => {},
+  ): Promise<void> {
+    await this.#settleAll();
+    for (const { name, bytes } of this.#plan.tensors) {
+      const written = this.#written.get(name) ?? 0;
+      if (written !== bytes) throw new RangeError(`${name}: ${written} of ${bytes} bytes were written`);
     }
     const buffer = new Uint8Array(Math.min(READ_BACK_BYTES, this.#plan.dataBytes - this.#hashed));
     while (this.#hashed < this.#plan.dataBytes) {
@@ -93,6 +133,7 @@ export class WeightWriter {
         throw new DiskSpaceError(`${this.path}: what was written cannot be read back. Check the disk.`);
       this.#hash.update(buffer.subarray(0, bytesRead));
       this.#hashed += bytesRead;
+      onRead(this.#hashed, this.#plan.dataBytes);
     }
     const metadata = { ...this.#metadata, errors: encodeErrors(errors), sha256: this.#hash.digest('hex') };
     await this.#writeAt(encodeHeader(this.#plan, metadata), 0);
@@ -102,14 +143,21 @@ export class WeightWriter {
 
   /** Gives the file up: closes it. The caller removes it. */
   async abandon(): Promise<void> {
-    await this.#pending?.catch(() => {});
+    await this.#settleAll().catch(() => {});
     await this.#file.close().catch(() => {});
   }
 
-  async #settle(): Promise<void> {
-    const pending = this.#pending;
-    this.#pending = undefined;
+  async #settle(name: string): Promise<void> {
+    const pending = this.#pending.get(name);
+    this.#pending.delete(name);
     await pending;
+  }
+
+  /** All of them, also when one fails: a file may be closed only then. */
+  async #settleAll(): Promise<void> {
+    const all = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const one of await Promise.allSettled(all)) if (one.status === 'rejected') throw one.reason;
   }
 
   async #writeAt(bytes: Uint8Array, position: number): Promise<void> {

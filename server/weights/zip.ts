@@ -18,6 +18,8 @@ const END64 = 0x06064b50;
 const END64_LOCATOR = 0x07064b50;
 const DIRECTORY_ENTRY = 0x02014b50;
 const LOCAL_ENTRY = 0x04034b50;
+/** Local headers that are looked at together: behind a line, each of them takes as long as a small file. */
+const HEADERS_AT_ONCE = 16;
 /** A 32-bit field of this value is in the zip64 extra field instead. */
 const IN_ZIP64 = 0xffffffff;
 
@@ -30,7 +32,7 @@ export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map
   const fail = (text: string) => problem(file.path, text);
   const { offset, bytes } = await findDirectory(file, problem);
   const directory = await bytesAt(file, offset, bytes, problem);
-  const entries = new Map<string, ZipEntry>();
+  const found: { readonly name: string; readonly local: number; readonly size: number }[] = [];
   for (let at = 0; at < directory.length; ) {
     if (at + 46 > directory.length || directory.readUInt32LE(at) !== DIRECTORY_ENTRY) {
       throw fail('the directory at its end is damaged.');
@@ -44,8 +46,14 @@ export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map
     const [size, packed, local] = sizes(directory, at, extra, fail);
     if (directory.readUInt16LE(at + 10) !== 0 || size !== packed)
       throw fail('it is compressed, which weights never are.');
-    entries.set(name, await locate(file, name, local, size, problem));
+    found.push({ name, local, size });
     at = next;
+  }
+  const entries = new Map<string, ZipEntry>();
+  for (let i = 0; i < found.length; i += HEADERS_AT_ONCE) {
+    const some = found.slice(i, i + HEADERS_AT_ONCE);
+    const places = await Promise.all(some.map(({ name, local, size }) => locate(file, name, local, size, problem)));
+    for (const [j, place] of places.entries()) entries.set(some[j]?.name ?? '', place);
   }
   return entries;
 }
