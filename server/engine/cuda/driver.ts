@@ -6,7 +6,7 @@
  * `.async`. Work is queued in order on the stream; `upload` and `download` are ordered with it and return when the host
  * memory may be reused.
  */
-import koffi from 'koffi';
+import type koffi from 'koffi';
 import { OutOfMemoryError } from '../errors';
 import { CudaError, CudaUnavailableError, Status } from './errors';
 import type { DevicePtr } from './seams';
@@ -303,7 +303,7 @@ function check(api: Api, what: string, status: number): void {
 function nameStatus(api: Api, status: number): { name: string; description: string } {
   const text = (call: (status: number, out: Buffer) => number): string | undefined => {
     const out = Buffer.alloc(8);
-    return call(status, out) === 0 ? koffi.decode.string(out.readBigUInt64LE()) : undefined;
+    return call(status, out) === 0 ? ffi().decode.string(out.readBigUInt64LE()) : undefined;
   };
   return {
     name: text(api.cuGetErrorName) ?? `status ${status}`,
@@ -365,13 +365,25 @@ type Api = Record<keyof typeof PROTOTYPES, (...args: unknown[]) => number>;
 
 let loaded: Api | undefined;
 
+/** Loaded at the first use: where this native package does not load, the other engines still run. */
+function ffi(): typeof koffi {
+  try {
+    return require('koffi');
+  } catch (error) {
+    throw new CudaUnavailableError(
+      `The package that calls the NVIDIA driver does not load here: ${error instanceof Error ? error.message.split('\n')[0] : error}`,
+    );
+  }
+}
+
 /** One library for the process: contexts come and go on it. */
 function loadApi(): Api {
   if (loaded) return loaded;
   const file = process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1';
-  let library: ReturnType<typeof koffi.load>;
+  const { load } = ffi();
+  let library: ReturnType<typeof load>;
   try {
-    library = koffi.load(file);
+    library = load(file);
   } catch {
     throw new CudaUnavailableError(
       `No NVIDIA driver is installed (${file} was not found). Install it, or choose another engine.`,

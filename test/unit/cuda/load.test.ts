@@ -140,6 +140,10 @@ describe('the probe', () => {
   it('never throws, and says in a sentence why there is no card', () => {
     const probe = probeCuda();
     if (probe.ok) expect(probe.device.name).not.toBe('');
-    else expect(probe.reason).toMatch(/^[A-Z].*\.$/);
+    else {
+      expect(probe.reason).toMatch(/^[A-Z].*\.$/);
+      // The package that calls the driver was found, so it is the driver or the card that is missing.
+      expect(probe.reason).not.toContain('does not load');
+    }
   });
 });
