@@ -1,86 +1,34 @@
 /**
- * The speed of the CUDA engine on a model of Flan-UL2's shapes with random weights: loading, encoding, and the decoder
- * step next to the speed at which the same card copies memory.
+ * The speed of the CUDA engine on models of real size with random weights: loading, encoding, the first word, and the
+ * decoder step next to the speed at which the same card copies memory; and how much of the card a long request takes.
  *
- *   node dist/gpu/bench.cjs FOLDER [layers]     writes a weight file of 20 GB into FOLDER (fewer with fewer layers)
- *
- * The weights are random, so the answers are noise; what a step reads and computes is the real model's.
+ *   node dist/gpu/bench.cjs FOLDER [MODEL...]     MODEL: flan-ul2 (default), flan-t5-xl, flan-t5-xxl; writes their weight
+ *                                                 files (20, 3 and 11 GB) into FOLDER; `flan-ul2:8` has 8 layers
  */
-import { randomFillSync } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { CudaDriver } from '../../server/engine/cuda/driver';
 import { createCudaEngine, probeCuda } from '../../server/engine/cuda/engine';
 import type { Engine } from '../../server/engine/engine';
+import { generate } from '../../server/generate/generate';
 import type { T5Config } from '../../server/weights/config';
-import type { TensorPlace, WeightFile } from '../../server/weights/file';
-import { BLOCK, paddedK, tensorsOf } from '../../server/weights/layout';
-import { FLAN_UL2 } from '../fixtures/flan-ul2';
+import { FLAN_T5_XL, FLAN_T5_XXL, FLAN_UL2 } from '../fixtures/family';
+import { noiseFile } from './noise';
 
-const NOISE_BYTES = 64 * 1024 * 1024;
-
-/** A weight file of this architecture, int8 noise with scales that keep activations near 1. */
-function noiseFile(config: T5Config, folder: string): WeightFile {
-  mkdirSync(folder, { recursive: true });
-  const path = join(folder, `noise-${config.decoderLayers}.safetensors`);
-  const places = new Map<string, TensorPlace>();
-  let offset = 4096;
-  const add = (name: string, dtype: TensorPlace['dtype'], shape: readonly number[], size: number) => {
-    const bytes = shape.reduce((a, b) => a * b, size);
-    places.set(name, { offset, bytes, dtype, shape });
-    offset += Math.ceil(bytes / BLOCK) * BLOCK;
-  };
-  for (const { name, shape, kind } of tensorsOf(config)) {
-    const [n = 0, k = 0] = shape;
-    if (kind === 'vector') add(name, 'F32', shape, 4);
-    else {
-      add(name, 'U8', [n, paddedK(k)], 1);
-      add(`${name}.scales`, 'F16', [n, paddedK(k) / BLOCK], 2);
-    }
-  }
-  const written = (() => {
-    try {
-      return statSync(path).size === offset;
-    } catch {
-      return false;
-    }
-  })();
-  if (!written) write(path, places, offset);
-  return {
-    path,
-    format: 'int8',
-    config,
-    fileBytes: offset,
-    changedMs: 0,
-    dataStart: 4096,
-    sha256: '',
-    source: '',
-    errors: [],
-    names: [...places.keys()],
-    offsetOf(name) {
-      const place = places.get(name);
-      if (!place) throw new RangeError(`No tensor ${name}.`);
-      return place;
-    },
-  };
-}
-
-function write(path: string, places: ReadonlyMap<string, TensorPlace>, total: number): void {
-  const noise = randomFillSync(Buffer.allocUnsafe(NOISE_BYTES));
-  // 0 stands for -128, which the quantizer never writes.
-  for (let i = 0; i < noise.length; i++) if (noise[i] === 0) noise[i] = 128;
-  const scale = new Uint16Array(1 << 20).fill(0x0f00); // fp16 4.3e-4: 73 * 4.3e-4 * sqrt(1024) = 1
-  const ones = new Float32Array(1 << 16).fill(1);
-  const file = openSync(path, 'w');
-  for (const { offset, bytes, dtype } of places.values()) {
-    const from = dtype === 'U8' ? noise : Buffer.from((dtype === 'F16' ? scale : ones).buffer);
-    for (let at = 0; at < bytes; at += from.length) {
-      writeSync(file, from, 0, Math.min(from.length, bytes - at), offset + at);
-    }
-  }
-  writeSync(file, Buffer.alloc(1), 0, 1, total - 1);
-  closeSync(file);
-}
+const MODELS: Readonly<Record<string, T5Config>> = {
+  'flan-ul2': FLAN_UL2,
+  'flan-t5-xl': FLAN_T5_XL,
+  'flan-t5-xxl': FLAN_T5_XXL,
+};
+/** Rows and tokens a row of one step. */
+const FORMS = [
+  [1, 1],
+  [1, 4],
+  [1, 8],
+  [4, 1],
+  [8, 1],
+  [16, 1],
+] as const;
+const STEPS = 60;
 
 /** Bytes read and written a second by a large copy on the card. */
 function copySpeed(): number {
@@ -102,44 +50,132 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-async function steps(engine: Engine, source: number, copy: number): Promise<void> {
-  const { config } = engine;
-  const ids = Int32Array.from({ length: source }, (_, i) => 3 + ((i * 7919) % (config.vocabSize - 3)));
+/** Token ids that are no special ones, spread over the vocabulary. */
+function sourceOf(config: T5Config, tokens: number): Int32Array {
+  return Int32Array.from({ length: tokens }, (_, i) => 3 + ((i * 7919) % (config.vocabSize - 3)));
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<[number, T]> {
+  const start = performance.now();
+  const result = await work();
+  return [performance.now() - start, result];
+}
+
+async function encoding(engine: Engine, tokens: number): Promise<number> {
+  const ids = sourceOf(engine.config, tokens);
   const times: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const start = performance.now();
-    const memory = await engine.encode(ids);
-    times.push(performance.now() - start);
+  for (let i = 0; i < 7; i++) {
+    const [ms, memory] = await timed(() => engine.encode(ids));
     memory.dispose();
+    if (i > 1) times.push(ms);
   }
-  console.log(`encode ${source} tokens: ${median(times).toFixed(1)} ms`);
-  const memory = await engine.encode(ids);
+  return median(times);
+}
+
+/** Median milliseconds of a step of each form, host's share included, after `cached` tokens. */
+async function steps(engine: Engine, source: number, cached: number, copy: number): Promise<void> {
+  const { config } = engine;
+  const memory = await engine.encode(sourceOf(config, source));
   const inner = config.numHeads * config.dKv;
-  for (const [rows, perRow] of [
-    [1, 1],
-    [8, 1],
-    [1, 8],
-  ] as const) {
-    const decoder = await engine.decoder(memory, rows, 512);
-    const tokens = new Int32Array(rows * perRow).fill(5);
-    for (let i = 0; i < 5; i++) await decoder.step(tokens, perRow, { kind: 'argmax' });
-    const stepTimes: number[] = [];
-    const n = Math.floor(60 / perRow) + 20;
-    for (let i = 0; i < n; i++) {
-      const start = performance.now();
-      await decoder.step(tokens, perRow, { kind: 'argmax' });
-      stepTimes.push(performance.now() - start);
+  let one = NaN;
+  for (const [rows, perRow] of FORMS) {
+    const decoder = await engine.decoder(memory, rows, cached + (STEPS + 5) * perRow);
+    for (let i = 0; i < cached; i += 8) {
+      const count = Math.min(8, cached - i);
+      await decoder.step(new Int32Array(rows * count).fill(5), count, { kind: 'argmax' });
     }
-    const cache = 4 * config.decoderLayers * rows * inner * (decoder.length / 2);
+    const tokens = new Int32Array(rows * perRow).fill(5);
+    const times: number[] = [];
+    for (let i = 0; i < STEPS; i++) {
+      const [ms] = await timed(() => decoder.step(tokens, perRow, { kind: 'argmax' }));
+      if (i >= 5) times.push(ms);
+    }
+    const ms = median(times);
+    if (rows * perRow === 1) one = ms;
+    const cache = 4 * config.decoderLayers * rows * inner * (cached + (STEPS * perRow) / 2);
     const bytes = engine.info.stepWeightBytes + 4 * config.decoderLayers * inner * source + cache;
-    const ms = median(stepTimes);
-    const share = ((100 * bytes) / ms / 1e-3 / copy).toFixed(1);
+    const share = (100 * bytes) / ms / 1e-3 / copy;
     console.log(
-      `${source} source tokens, ${rows} x ${perRow}: ${ms.toFixed(3)} ms a step, ${share} % of the copy speed`,
+      `  step, ${source} source, ${cached} cached, ${rows} rows x ${perRow}: ${ms.toFixed(3)} ms, ${share.toFixed(1)} % of copy speed, ${(ms / one).toFixed(2)} x one`,
     );
     decoder.dispose();
   }
   memory.dispose();
+}
+
+/** Time to the first token of a prompt of `tokens`, and what is left of it beside the encoder and two steps. */
+async function firstWord(engine: Engine, tokens: number): Promise<void> {
+  const ids = [...sourceOf(engine.config, tokens)];
+  const encode = await encoding(engine, tokens);
+  const firsts: number[] = [];
+  let step = NaN;
+  for (let i = 0; i < 5; i++) {
+    const { timings } = await generate(engine, ids, { kind: 'greedy', maxNewTokens: 24 });
+    firsts.push(timings.firstTokenMs);
+    step = timings.msPerToken;
+  }
+  const first = median(firsts);
+  const rest = first - encode - 2 * step;
+  console.log(
+    `  first token of ${tokens} source tokens: ${first.toFixed(1)} ms = encoder ${encode.toFixed(1)} + 2 x ${step.toFixed(2)} + ${rest.toFixed(1)}`,
+  );
+}
+
+/** GPU memory in use while 2048 source tokens are answered with 512 new ones. */
+async function peak(engine: Engine, freeBefore: number): Promise<void> {
+  let least = Number.POSITIVE_INFINITY;
+  const look = () => {
+    const probe = probeCuda();
+    if (probe.ok) least = Math.min(least, probe.freeBytes);
+  };
+  const ids = [...sourceOf(engine.config, 2048)];
+  let seen = 0;
+  const { ids: answer } = await generate(
+    engine,
+    ids,
+    { kind: 'greedy', maxNewTokens: 512 },
+    { onTokens: () => seen++ % 128 === 0 && look() },
+  );
+  // The context that looks takes memory of its own while it looks.
+  const own = await ownContext();
+  const used = freeBefore - least - own;
+  console.log(`  memory with 2048 source and ${answer.length} new tokens: ${(used / 2 ** 30).toFixed(2)} GiB`);
+}
+
+async function ownContext(): Promise<number> {
+  const first = CudaDriver.open();
+  const before = first.memory().free;
+  const second = CudaDriver.open();
+  const bytes = before - second.memory().free;
+  second.close();
+  first.close();
+  return bytes;
+}
+
+async function model(name: string, folder: string, copy: number): Promise<void> {
+  const [key = '', layers] = name.split(':');
+  const full = MODELS[key];
+  if (full === undefined) throw new RangeError(`No model ${key}: ${Object.keys(MODELS).join(', ')}.`);
+  const config = layers ? { ...full, encoderLayers: Number(layers), decoderLayers: Number(layers) } : full;
+  const file = noiseFile(config, folder);
+  const probe = probeCuda();
+  const free = probe.ok ? probe.freeBytes : NaN;
+  // The first load finds the file in the page cache as far as writing it left it there; the second surely.
+  const [firstMs, first] = await timed(() => createCudaEngine({ file, config }));
+  await first.dispose();
+  const [ms, engine] = await timed(() => createCudaEngine({ file, config }));
+  const rate = (milliseconds: number) => (file.fileBytes / 1e6 / milliseconds).toFixed(2);
+  console.log(`${name}: ${(file.fileBytes / 1e9).toFixed(1)} GB, loaded at ${rate(firstMs)}, again ${rate(ms)} GB/s`);
+  for (const tokens of [512, 1000, 2048]) {
+    console.log(`  encode ${tokens} tokens: ${(await encoding(engine, tokens)).toFixed(1)} ms`);
+  }
+  await steps(engine, 512, 48, copy);
+  await steps(engine, 512, 400, copy);
+  await steps(engine, 2048, 48, copy);
+  await firstWord(engine, 1000);
+  await peak(engine, free);
+  await engine.dispose();
+  rmSync(file.path);
 }
 
 async function main(): Promise<void> {
@@ -148,21 +184,10 @@ async function main(): Promise<void> {
     console.log(`Nothing was run: ${probe.reason}`);
     return;
   }
-  const [folder = 'artifacts/bench', layers = '32'] = process.argv.slice(2);
-  const config = { ...FLAN_UL2, encoderLayers: Number(layers), decoderLayers: Number(layers) };
-  let start = performance.now();
-  const file = noiseFile(config, folder);
-  console.log(`wrote ${(file.fileBytes / 1e9).toFixed(1)} GB in ${((performance.now() - start) / 1e3).toFixed(1)} s`);
+  const [folder = 'artifacts/bench', ...names] = process.argv.slice(2);
   const copy = copySpeed();
-  start = performance.now();
-  const engine = await createCudaEngine({ file, config });
-  const seconds = (performance.now() - start) / 1e3;
-  const speed = file.fileBytes / 1e9 / seconds;
-  console.log(
-    `${engine.info.device}: copies at ${(copy / 1e12).toFixed(2)} TB/s; loaded in ${seconds.toFixed(1)} s, ${speed.toFixed(1)} GB/s`,
-  );
-  for (const source of [512, 2048]) await steps(engine, source, copy);
-  await engine.dispose();
+  console.log(`${probe.device.name} copies at ${(copy / 1e12).toFixed(2)} TB/s (bytes read and written)`);
+  for (const name of names.length > 0 ? names : ['flan-ul2']) await model(name, folder, copy);
 }
 
 void main();

@@ -19,7 +19,7 @@ import { CudaShapeError } from '../../../server/engine/cuda/errors';
 import { CapacityError, DisposedError } from '../../../server/engine/errors';
 import type { T5Config } from '../../../server/weights/config';
 import { tensorsOf } from '../../../server/weights/layout';
-import { FLAN_UL2 } from '../../fixtures/flan-ul2';
+import { FLAN_UL2 } from '../../fixtures/family';
 
 const UL2: T5Config = { ...FLAN_UL2, encoderLayers: 2, decoderLayers: 3, declaredPositions: undefined };
 const SMALL: T5Config = { ...UL2, dModel: 328, dKv: 24, dFf: 1000, numHeads: 5, vocabSize: 1003, gated: false };

@@ -9,7 +9,7 @@ import {
 } from '../../../server/engine/cuda/encoder_weights';
 import type { T5Config } from '../../../server/weights/config';
 import { paddedK, tensorsOf } from '../../../server/weights/layout';
-import { FLAN_UL2 } from '../../fixtures/flan-ul2';
+import { FLAN_UL2 } from '../../fixtures/family';
 
 const UL2: T5Config = { ...FLAN_UL2, encoderLayers: 2, decoderLayers: 3, declaredPositions: undefined };
 const SMALL: T5Config = { ...UL2, dModel: 512, dKv: 64, dFf: 1000, numHeads: 6, gated: false, activation: 'relu' };

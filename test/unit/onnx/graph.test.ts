@@ -5,7 +5,7 @@ import { decodeModel } from '../../../server/engine/onnx/onnx.proto';
 import { decoderBuckets, encoderBuckets, relativeBucket } from '../../../server/engine/onnx/positions';
 import type { T5Config } from '../../../server/weights/config';
 import { planOf } from '../../../server/weights/plan';
-import { FLAN_UL2 } from '../../fixtures/flan-ul2';
+import { FLAN_UL2 } from '../../fixtures/family';
 
 const CONFIG: T5Config = {
   ...FLAN_UL2,
