@@ -1,0 +1,17 @@
+/** What the tests of prompt sets share. */
+import { join } from 'node:path';
+import type { PromptSet } from '../../../server/prompts/set';
+
+export const STARTER_DIR = join(import.meta.dirname, '..', '..', '..', 'models', 'starter');
+
+export const SET: PromptSet = {
+  version: 1,
+  name: 'Sentiment',
+  instruction: 'Is the text positive or negative?',
+  form: { input: 'Text', output: 'Sentiment' },
+  examples: [
+    { input: 'A joy to use.', output: 'positive' },
+    { input: 'It crashes all the time.', output: 'negative' },
+    { input: 'I like it.', output: 'positive' },
+  ],
+};
