@@ -14,7 +14,11 @@ const folder = join(import.meta.dirname, '..', '..', '..', 'server', 'prompts', 
 describe('the gallery', () => {
   it('holds every file of its folder, each written as the product writes it', () => {
     const files = readdirSync(folder).filter((name) => name !== 'names.zh-cn.json');
-    expect(gallery().map(({ id }) => `${id}.json`).sort()).toEqual(files.sort());
+    expect(
+      gallery()
+        .map(({ id }) => `${id}.json`)
+        .sort(),
+    ).toEqual(files.sort());
     for (const file of files) {
       const text = readFileSync(join(folder, file), 'utf8');
       expect(formatPromptSet(parsePromptSet(text, file))).toBe(text);
