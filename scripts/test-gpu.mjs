@@ -15,7 +15,10 @@ const out = join(root, 'dist', 'gpu');
 mkdirSync(out, { recursive: true });
 await build({
   entryPoints: Object.fromEntries(
-    ['engine', 'speculation', 'mixed', 'bench'].map((name) => [name, join(root, 'test/gpu', `${name}.ts`)]),
+    ['engine', 'speculation', 'mixed', 'bench', 'full_size'].map((name) => [
+      name,
+      join(root, 'test/gpu', `${name}.ts`),
+    ]),
   ),
   outdir: out,
   outExtension: { '.js': '.cjs' },
