@@ -11,7 +11,7 @@ export class NoGpuAdapterError extends FlanError {
 /** No engine can run here; the message holds the reasons. */
 export class EngineUnavailableError extends FlanError {
   constructor(reasons: string) {
-    super('engine-unavailable', `${reasons} Choose another engine with --engine, or see \`flan doctor\`.`);
+    super('engine-unavailable', `${reasons} Choose another engine, or see what this machine can run (flan doctor).`);
   }
 }
 

@@ -61,7 +61,7 @@ export async function createEngine(
 
 async function createNamed(candidate: Candidate, request: EngineRequest): Promise<Engine> {
   if (request.weights === 'fp32' && candidate.name !== 'cpu') {
-    throw new UsageError('float32 weights run on the cpu engine only. Use --engine cpu or --weights int8.');
+    throw new UsageError('float32 weights run on the cpu engine only: choose cpu, or int8 weights.');
   }
   const probe = await candidate.probe();
   if (!probe.ok) {

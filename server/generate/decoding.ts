@@ -44,7 +44,7 @@ export function resolveDecoding(decoding: Decoding, freshSeed: () => number = ra
   }
   if (beams > 1) {
     throw new UsageError(
-      'beams and sampling exclude each other; drop --beams, or drop --temperature, --top-p and --top-k.',
+      'Beams and sampling exclude each other: drop the beams, or drop temperature, top-p and top-k.',
     );
   }
   return { kind: 'sample', maxNewTokens, temperature, topP, topK, seed: seed ?? freshSeed() };

@@ -21,11 +21,8 @@ export class UnknownModelError extends FlanError {
 }
 
 export class NoModelError extends FlanError {
-  constructor(models: string) {
-    super(
-      'no-model',
-      `No model is installed. Convert one into ${models} with flan convert, or name a folder with --model.`,
-    );
+  constructor() {
+    super('no-model', `No model is installed. Install one (flan pull), or choose the folder of one as the model.`);
   }
 }
 
@@ -63,7 +60,7 @@ export async function modelFolders(
   const installed = () => installedModels(paths, undefined, starter);
   if (model === undefined) {
     const best = (await installed()).sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
-    if (best.length === 0) throw new NoModelError(paths.models);
+    if (best.length === 0) throw new NoModelError();
     return Promise.all(best.map(folderOf));
   }
   if (isAbsolute(model) && (await isFolder(model))) {
