@@ -34,7 +34,12 @@ await Promise.all([
   }),
   build({
     ...common,
-    entryPoints: { server: 'server/main.ts', worker: 'server/runtime/worker.ts', cli: 'server/cli.ts' },
+    entryPoints: {
+      server: 'server/main.ts',
+      worker: 'server/runtime/worker.ts',
+      meter: 'server/runtime/meter-worker.ts',
+      cli: 'server/cli.ts',
+    },
     outdir: 'dist',
     banner: { js: '#!/usr/bin/env node' },
   }),

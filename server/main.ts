@@ -14,8 +14,10 @@ import { buildOf } from './rpc/dial';
 import { handlersOf } from './rpc/handlers';
 import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
 import { type Listener, listen } from './rpc/listen';
+import { Meter } from './runtime/meter';
 import { installedModels, modelFolders } from './runtime/models';
-import { ModelService } from './runtime/service';
+import { PromptRequests } from './runtime/prompts';
+import { ModelService, type ResolveChoice } from './runtime/service';
 import { ModelThread } from './runtime/thread';
 
 /** The log file is put aside only when a server starts, and this one may run for months. */
@@ -28,13 +30,16 @@ async function main(): Promise<void> {
   const { home, lingerSeconds } = options();
   const paths = flanPaths(home);
   const thread = new ModelThread(join(__dirname, 'worker.js'), { cacheDir: paths.cache }, log);
-  const service = new ModelService(thread, async ({ model, engine = 'auto', weights = 'int8' }) => {
+  const resolve: ResolveChoice = async ({ model, engine = 'auto', weights = 'int8' }) => {
     return { folders: await modelFolders(paths, model), engine, weights };
-  });
+  };
+  const service = new ModelService(thread, resolve);
+  const meter = new Meter(join(__dirname, 'meter.js'));
   const status = (): Status => ({ ...service.status, pid: process.pid, version, clients: clients.count });
 
   const handlers = handlersOf({
     service,
+    prompts: new PromptRequests(service, meter, resolve),
     status,
     models: () => installedModels(paths),
     // The engines' code is read only for this: the server itself has no need of it.

@@ -58,7 +58,9 @@ export type Progress =
   | { readonly kind: 'loading'; readonly model: string; readonly message: string; readonly fraction?: number }
   | { readonly kind: 'encoding'; readonly tokens: number; readonly device: string; readonly model: string }
   /** Text to append to what was shown so far. */
-  | { readonly kind: 'text'; readonly append: string };
+  | { readonly kind: 'text'; readonly append: string }
+  /** Only where answers are voted for: so many of the samples have come to an end. */
+  | { readonly kind: 'voting'; readonly finished: number; readonly of: number };
 
 export interface Timings {
   /** 0 when the model was loaded already. */
@@ -436,8 +438,6 @@ export interface CheckReport extends Answerer {
 /** Progress of requests about prompt sets. `text`, `encoding` and `voting` come with a run on one input only. */
 export type PromptProgress =
   | Progress
-  /** So many of the samples have come to an end. */
-  | { readonly kind: 'voting'; readonly finished: number; readonly of: number }
   /** Of `runMany`: `at` is the index of the input. */
   | { readonly kind: 'outcome'; readonly at: number; readonly of: number; readonly outcome: PromptOutcome }
   /** Of `check`: `at` counts the checked examples from 0. */

@@ -89,6 +89,8 @@ async function sampleGroup(
       if (left < running) onFinished?.(rows - left);
       running = left;
     }
+    // At the limit they have come to an end, too.
+    if (running > 0) onFinished?.(rows);
   } finally {
     decoder.dispose();
   }

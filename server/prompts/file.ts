@@ -2,6 +2,7 @@
  * The text of a prompt set's file: read with errors that name the line, written so that an edit is a small diff. Texts of
  * several lines are arrays of lines in the file, since one long string full of `\n` cannot be reviewed.
  */
+import { UsageError } from '../errors';
 import { PromptSetFileError } from './errors';
 import { JsonError, type LocatedJson, type Path, parseJson } from './json';
 import {
@@ -40,6 +41,19 @@ export function parsePromptSet(text: string, file: string): PromptSet {
     return new SetReader(parseJson(text), file).set();
   } catch (error) {
     if (error instanceof JsonError) throw new PromptSetFileError(file, error.line, error.message);
+    throw error;
+  }
+}
+
+/**
+ * The same checks for a set that came by another way than a file.
+ * @throws UsageError
+ */
+export function checkPromptSet(value: unknown): PromptSet {
+  try {
+    return new SetReader({ value, lineOf: () => 1 }, '').set();
+  } catch (error) {
+    if (error instanceof PromptSetFileError) throw new UsageError(`The prompt set is not in order: ${error.reason}`);
     throw error;
   }
 }

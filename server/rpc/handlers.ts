@@ -1,11 +1,21 @@
 /** What each request of protocol.ts does: checked parameters in, the service's promise out. */
 import { type DoctorItem, Method, type ModelInfo, type Status } from '../protocol';
+import type { PromptRequests } from '../runtime/prompts';
 import type { ModelService } from '../runtime/service';
-import { loadParams, runParams, scoreParams } from './params';
+import {
+  checkParams,
+  countPromptParams,
+  loadParams,
+  runManyParams,
+  runParams,
+  runPromptParams,
+  scoreParams,
+} from './params';
 import type { Handler } from './session';
 
 export interface HandlerDeps {
   readonly service: ModelService;
+  readonly prompts: PromptRequests;
   readonly status: () => Status;
   readonly models: () => Promise<readonly ModelInfo[]>;
   readonly doctor: () => Promise<readonly DoctorItem[]>;
@@ -13,9 +23,29 @@ export interface HandlerDeps {
   readonly stop: (reason: string) => void;
 }
 
-export function handlersOf({ service, status, models, doctor, stop }: HandlerDeps): ReadonlyMap<string, Handler> {
+export function handlersOf({
+  service,
+  prompts,
+  status,
+  models,
+  doctor,
+  stop,
+}: HandlerDeps): ReadonlyMap<string, Handler> {
   return new Map<string, Handler>([
     [Method.run, (client, params, token, progress) => service.run(client, runParams(params), progress, token)],
+    [Method.countPrompt, (_client, params) => prompts.count(countPromptParams(params))],
+    [
+      Method.runPrompt,
+      (client, params, token, progress) => prompts.run(client, runPromptParams(params), progress, token),
+    ],
+    [
+      Method.runPromptMany,
+      (client, params, token, progress) => prompts.runMany(client, runManyParams(params), progress, token),
+    ],
+    [
+      Method.checkPrompt,
+      (client, params, token, progress) => prompts.check(client, checkParams(params), progress, token),
+    ],
     [Method.score, (client, params, token) => service.score(client, scoreParams(params), token)],
     [
       Method.load,

@@ -1,7 +1,21 @@
 /** Checks what a client sent before anything is done with it. Every violation is a UsageError that names the field. */
 import { UsageError } from '../errors';
 import { MAX_BEAMS, MAX_NEW_TOKENS } from '../generate/decoding';
-import type { Decoding, Hello, LoadParams, ModelChoice, RunParams, ScoreParams } from '../protocol';
+import { checkPromptSet } from '../prompts/file';
+import type {
+  CheckParams,
+  CountPromptParams,
+  Decoding,
+  Hello,
+  LoadParams,
+  ModelChoice,
+  PromptParams,
+  RunManyParams,
+  RunParams,
+  RunPromptParams,
+  ScoreParams,
+  WhenTooLong,
+} from '../protocol';
 
 /** Longest text of a request, in UTF-16 units; a model reads a few thousand tokens of it. Keeps tokenizing within seconds. */
 export const MAX_TEXT = 2 * 1024 * 1024;
@@ -33,6 +47,40 @@ export function scoreParams(value: unknown): ScoreParams {
 export function loadParams(value: unknown): LoadParams {
   const fields = object(value ?? {});
   return { ...modelChoice(fields), ...progressToken(fields) };
+}
+
+export function countPromptParams(value: unknown): CountPromptParams {
+  const fields = object(value);
+  return { ...promptParams(fields), ...optional('input', string(fields, 'input')) };
+}
+
+export function runPromptParams(value: unknown): RunPromptParams {
+  const fields = object(value);
+  const input = string(fields, 'input') ?? missing('input');
+  return { ...promptParams(fields), ...whenTooLong(fields), ...progressToken(fields), input };
+}
+
+export function runManyParams(value: unknown): RunManyParams {
+  const fields = object(value);
+  const inputs = fields['inputs'] ?? missing('inputs');
+  if (!Array.isArray(inputs)) throw new UsageError('inputs must be an array of strings.');
+  const checked = inputs.map((_: unknown, at) => {
+    return string(inputs as unknown as Fields, String(at)) ?? missing(`inputs[${at}]`);
+  });
+  return { ...promptParams(fields), ...whenTooLong(fields), ...progressToken(fields), inputs: checked };
+}
+
+export function checkParams(value: unknown): CheckParams {
+  const fields = object(value);
+  return { ...promptParams(fields), ...whenTooLong(fields), ...progressToken(fields) };
+}
+
+function promptParams(fields: Fields): PromptParams {
+  return { ...modelChoice(fields), set: checkPromptSet(fields['set'] ?? missing('set')) };
+}
+
+function whenTooLong(fields: Fields): { readonly whenTooLong?: WhenTooLong } {
+  return optional('whenTooLong', oneOf(fields, 'whenTooLong', ['refuse', 'drop'] as const));
 }
 
 /** The greeting in `initialize`; its values are compared by the caller. */

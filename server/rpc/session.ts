@@ -16,7 +16,7 @@ import {
   StreamMessageWriter,
 } from 'vscode-jsonrpc/node';
 import { UsageError } from '../errors';
-import { Method, PROTOCOL, type Progress, type Status } from '../protocol';
+import { Method, PROTOCOL, type PromptProgress, type Status } from '../protocol';
 import { NotInitializedError, toResponseError, WrongProtocolError, WrongTokenError } from './errors';
 import { FrameGuard } from './frames';
 import { hello } from './params';
@@ -26,7 +26,7 @@ const INITIALIZE_TIMEOUT_MS = 30_000;
 /** A client that does not read: what piles up for it here is bounded. */
 const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
 
-export type SendProgress = (progress: Progress) => void;
+export type SendProgress = (progress: PromptProgress) => void;
 export type Handler = (client: number, params: unknown, token: CancellationToken, progress: SendProgress) => unknown;
 
 export interface SessionDeps {

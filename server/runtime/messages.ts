@@ -1,5 +1,15 @@
 /** Messages between the server's thread and the model thread. Both run the same build, so they need no version. */
-import type { EngineChoice, Progress, RunParams, RunResult, ScoreParams, ScoreResult, WeightChoice } from '../protocol';
+import type {
+  EngineChoice,
+  ModelChoice,
+  Progress,
+  RunParams,
+  RunResult,
+  ScoreParams,
+  ScoreResult,
+  WeightChoice,
+} from '../protocol';
+import type { PromptJob, PromptJobResult } from '../tasks/fewshot/answer';
 import type { ModelFolder } from './models';
 
 /** Which of some folders to load, and how: a request's model choice with nothing left open. */
@@ -24,11 +34,15 @@ export interface Loaded {
   readonly loadMs: number;
 }
 
+/** One input to a prompt set, on a model. */
+export interface PromptJobParams extends PromptJob, ModelChoice {}
+
 /** Name of a job, its parameters and its result. */
 export interface Jobs {
   readonly load: { readonly params: LoadChoice; readonly result: Loaded };
   readonly run: { readonly params: RunParams; readonly result: RunResult };
   readonly score: { readonly params: ScoreParams; readonly result: ScoreResult };
+  readonly prompt: { readonly params: PromptJobParams; readonly result: PromptJobResult };
   readonly dispose: { readonly params: null; readonly result: null };
 }
 export type JobName = keyof Jobs;

@@ -14,8 +14,9 @@ import type {
   ScoreResult,
   Status,
 } from '../protocol';
+import type { PromptJobResult } from '../tasks/fewshot/answer';
 import { cancelledResult } from './cancelled';
-import type { Jobs, LoadChoice, Loaded } from './messages';
+import type { Jobs, LoadChoice, Loaded, PromptJobParams } from './messages';
 import { TextPacer } from './pacer';
 import { FairQueue } from './queue';
 import { SharedStop } from './stop';
@@ -35,12 +36,12 @@ export interface CancelToken {
 export type ResolveChoice = (choice: ModelChoice) => Promise<LoadChoice>;
 
 type Thread = Pick<ModelThread, 'job' | 'onFreed' | 'dispose'>;
-type RequestName = 'run' | 'score' | 'load';
+type RequestName = 'run' | 'score' | 'prompt' | 'load';
 
 interface Request {
   readonly client: number;
   readonly name: RequestName;
-  readonly params: RunParams | ScoreParams | LoadParams;
+  readonly params: RunParams | ScoreParams | PromptJobParams | LoadParams;
   readonly choice: LoadChoice;
   readonly key: string;
   readonly stop: SharedStop;
@@ -75,6 +76,11 @@ export class ModelService {
     };
   }
 
+  /** What is loaded now. */
+  get loaded(): Loaded | undefined {
+    return this.#loaded?.info;
+  }
+
   get status(): ServiceStatus {
     const info = this.#loaded?.info;
     const busy = this.#loading === undefined ? 'busy' : 'loading';
@@ -97,6 +103,17 @@ export class ModelService {
 
   score(client: number, params: ScoreParams, token: CancelToken): Promise<ScoreResult> {
     return this.#submit('score', client, params, () => {}, token);
+  }
+
+  /** Rejects with CancelledError when cancelled before it began; afterwards resolves with the text so far. */
+  prompt(
+    client: number,
+    params: PromptJobParams,
+    progress: (p: Progress) => void,
+    token: CancelToken,
+  ): Promise<PromptJobResult> {
+    const pacer = new TextPacer(progress);
+    return this.#submit('prompt', client, params, (p) => pacer.send(p), token).finally(() => pacer.flush());
   }
 
   load(client: number, params: LoadParams, progress: (p: Progress) => void, token: CancelToken): Promise<Loaded> {
@@ -208,13 +225,18 @@ export class ModelService {
     }
   }
 
-  async #runJob(name: 'run' | 'score', request: Request): Promise<RunResult | ScoreResult> {
+  async #runJob(
+    name: 'run' | 'score' | 'prompt',
+    request: Request,
+  ): Promise<RunResult | ScoreResult | PromptJobResult> {
     const { thread, params, stop, progress } = { ...request, thread: this.#thread };
     // The name was stored with its parameters when the request was made; their unions do not know that.
     const result =
       name === 'run'
         ? await thread.job(name, params as RunParams, stop, progress)
-        : await thread.job(name, params as ScoreParams, stop, progress);
+        : name === 'score'
+          ? await thread.job(name, params as ScoreParams, stop, progress)
+          : await thread.job(name, params as PromptJobParams, stop, progress);
     return { ...result, timings: { ...result.timings, loadMs: request.loadMs } };
   }
 

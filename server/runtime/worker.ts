@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { FlanError } from '../errors';
 import type { Progress } from '../protocol';
 import { codeOf } from '../rpc/errors';
+import { answerPrompt } from '../tasks/fewshot/answer';
 import type { TaskModel } from '../tasks/model';
 import { runTask } from '../tasks/run';
 import { runScore } from '../tasks/score';
@@ -47,10 +48,14 @@ class ModelHost {
     switch (message.job) {
       case 'load':
         return this.#load(message.params, id, signal);
-      case 'run': {
+      case 'run':
+      case 'prompt': {
         const onProgress = (progress: Progress) => this.#send({ id, kind: 'progress', progress });
         const model = this.#loaded();
-        return runTask(model, message.params, { signal, onProgress, draft: model.engine.info.draftTokens });
+        const hooks = { signal, onProgress, draft: model.engine.info.draftTokens };
+        return message.job === 'run'
+          ? runTask(model, message.params, hooks)
+          : answerPrompt(model, message.params, hooks);
       }
       case 'score':
         return runScore(this.#loaded(), message.params, { signal });

@@ -10,7 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CancellationToken, createMessageConnection, type MessageConnection } from 'vscode-jsonrpc/node';
 import { type Connection, connect } from '../../server/connect';
 import { flanPaths, type Paths } from '../../server/paths';
-import { Method, type Progress, type RunParams, type RunResult, type Status } from '../../server/protocol';
+import {
+  Method,
+  type Progress,
+  type PromptProgress,
+  type RunParams,
+  type RunResult,
+  type Status,
+} from '../../server/protocol';
 import { readInfo } from '../../server/rpc/dial';
 import { isAlive } from '../../server/rpc/lock';
 
@@ -113,7 +120,7 @@ export class Client {
   readonly connection: Connection;
   readonly rpc: MessageConnection;
   readonly statuses: Status[] = [];
-  readonly #progress = new Map<string | number, (progress: Progress) => void>();
+  readonly #progress = new Map<string | number, (progress: PromptProgress) => void>();
   readonly #gone: Promise<never>;
   #token = 1;
   closed = false;
@@ -129,7 +136,7 @@ export class Client {
     });
     this.#gone.catch(() => {});
     connection.socket.on('error', () => {});
-    this.rpc.onNotification('$/progress', ({ token, value }: { token: string | number; value: Progress }) =>
+    this.rpc.onNotification('$/progress', ({ token, value }: { token: string | number; value: PromptProgress }) =>
       this.#progress.get(token)?.(value),
     );
     this.rpc.onNotification(Method.statusChanged, (status: Status) => void this.statuses.push(status));
@@ -158,8 +165,21 @@ export class Client {
     token?: CancellationToken,
   ): Promise<RunResult> {
     const progressToken = this.#token++;
-    this.#progress.set(progressToken, onProgress);
+    // A run has no other progress than this.
+    this.#progress.set(progressToken, onProgress as (progress: PromptProgress) => void);
     return this.request<RunResult>(Method.run, { ...params, progressToken }, token);
+  }
+
+  /** A request about prompt sets, with its progress. */
+  prompt<R>(
+    method: string,
+    params: object,
+    onProgress: (progress: PromptProgress) => void,
+    token?: CancellationToken,
+  ): Promise<R> {
+    const progressToken = this.#token++;
+    this.#progress.set(progressToken, onProgress);
+    return this.request<R>(method, { ...params, progressToken }, token);
   }
 
   status(): Promise<Status> {

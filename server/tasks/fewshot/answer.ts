@@ -8,7 +8,7 @@ import { scoreFrom } from '../../generate/score';
 import { PromptSetNotReadyError } from '../../prompts/errors';
 import { problemsOf } from '../../prompts/render';
 import { DEFAULT_ANSWER_TOKENS, type PromptSet } from '../../prompts/set';
-import type { Likelihood, OptionScore, PromptProgress, PromptRunResult, Timings, WhenTooLong } from '../../protocol';
+import type { Likelihood, OptionScore, Progress, PromptRunResult, Timings, WhenTooLong } from '../../protocol';
 import { checkInput } from '../../text/input';
 import { AnswerStream } from '../answer';
 import type { TaskModel } from '../model';
@@ -31,7 +31,7 @@ export interface PromptJobResult extends PromptRunResult {
 
 export interface PromptHooks {
   readonly signal?: StopSignal | undefined;
-  readonly onProgress?: ((progress: PromptProgress) => void) | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Most tokens drafted from the source per step; 0 or absent: no drafts. */
   readonly draft?: number | undefined;
 }
