@@ -42,8 +42,9 @@ async function main(): Promise<void> {
     prompts: new PromptRequests(service, meter, resolve),
     status,
     models: () => installedModels(paths),
-    // The engines' code is read only for this: the server itself has no need of it.
-    doctor: async () => (await import('./runtime/doctor')).doctorItems(paths),
+    // The engines' code is read only for these two: the server itself has no need of it.
+    available: async () => (await import('./runtime/available')).availableModels(paths, { loaded: service.loaded }),
+    doctor: async () => (await import('./runtime/doctor')).doctorItems(paths, { loaded: service.loaded }),
     stop: (reason) => setImmediate(() => leave(reason)),
   });
   const clients = new Clients({

@@ -255,6 +255,60 @@ export interface Verified {
   readonly files: readonly { readonly path: string; readonly bytes: number; readonly problem?: string }[];
 }
 
+/** One thing, said in every language that front ends have. */
+export interface Words {
+  readonly en: string;
+  readonly zh: string;
+}
+
+/** What a model costs in int8. */
+export interface ModelFigures {
+  readonly parameters: number;
+  /** The weight file on the disk. */
+  readonly int8Bytes: number;
+  /** Bytes of memory with 512 and with 2048 source tokens. WebGPU takes as much as the CPU. */
+  readonly memory: { readonly cuda: readonly [number, number]; readonly cpu: readonly [number, number] };
+}
+
+/** A model that the registry knows. */
+export interface KnownModel extends ModelFigures {
+  /** `google/flan-ul2` */
+  readonly repository: string;
+  /** What it is called when it is installed: `flan-ul2`. */
+  readonly name: string;
+  /** About what is downloaded: its parameters in the type that the repository stores. */
+  readonly downloadBytes: number;
+  /** Most tokens that tasks give it. */
+  readonly window: number;
+  readonly licence: string;
+  /** What it was trained for. `generate` alone: nothing but raw prompts. */
+  readonly tasks: readonly TaskName[];
+  readonly good: Words;
+  readonly bad: Words;
+  readonly note?: Words;
+}
+
+/** Whether a model fits one engine of this machine now. */
+export interface EngineFit {
+  readonly engine: Exclude<EngineChoice, 'auto'>;
+  readonly device: string;
+  readonly fits: boolean;
+  readonly needBytes: number;
+  /** What is free now, with what the loaded model would give back; absent where it cannot be told. */
+  readonly freeBytes?: number;
+}
+
+/** A known model, seen from this machine. */
+export interface AvailableModel extends KnownModel {
+  readonly installed: boolean;
+  /** The engines that are there and compute by themselves, the preferred one first. */
+  readonly engines: readonly EngineFit[];
+  /** There is room on the disk for its int8 file, or it is installed. */
+  readonly diskFits: boolean;
+  /** The one that suits this machine best. */
+  readonly recommended: boolean;
+}
+
 export interface Status {
   readonly state: 'idle' | 'loading' | 'ready' | 'busy';
   readonly pid: number;
@@ -469,6 +523,8 @@ export const Method = {
   load: 'flan/load',
   /** null → ModelInfo[] */
   models: 'flan/models',
+  /** null → AvailableModel[]: what could be installed, and what of it fits this machine now. */
+  available: 'flan/available',
   /** null → DoctorItem[] */
   doctor: 'flan/doctor',
   /** null → Status */

@@ -11,7 +11,7 @@ Usage: flan COMMAND [OPTIONS]
   generate --prompt TEXT     the raw model, no template added
   score --prompt T --answer A  log-probability of an answer
   convert DIR --out DIR2     turn a checkpoint folder into a pre-quantized model
-  models                     what is installed
+  models                     what is installed; --available: what could be, and what of it fits this machine
   doctor                     what this machine can run, and why not
   bench                      how fast this machine is
   status, stop               the server that keeps the model loaded
@@ -62,9 +62,11 @@ int8 model, tensor by tensor. Put it under the models folder that flan models na
   pull: `Usage: flan pull MODEL
 
 Not available yet. Download the model's folder by other means, then: flan convert DIR --out DIR2`,
-  models: `Usage: flan models [--json]
+  models: `Usage: flan models [--available] [--json]
 
-Lists the installed models and the built-in one.`,
+Lists the installed models and the built-in one, with their sizes and dates.
+  --available             the known models that can be installed: size, memory, licence, what they are good and bad
+                          at, and which of them fit this machine now`,
   doctor: `Usage: flan doctor [--model DIR] [--json]
 
 What this machine can run and why not: engines, memory, disk, the server. With --model DIR: what the folder holds,

@@ -35,7 +35,7 @@ const OPTIONS = {
   },
   convert: { ...JSON_OPTION, out: { type: 'string' } },
   pull: JSON_OPTION,
-  models: JSON_OPTION,
+  models: { ...JSON_OPTION, available: { type: 'boolean' } },
   doctor: { ...JSON_OPTION, model: { type: 'string' } },
   bench: { ...MODEL_OPTIONS, ...JSON_OPTION, 'source-tokens': { type: 'string' }, 'new-tokens': { type: 'string' } },
   status: JSON_OPTION,
@@ -49,6 +49,8 @@ export interface Command {
   /** What is no option, in order. */
   readonly positionals: readonly string[];
   readonly json: boolean;
+  /** Whether an option without a value was given. */
+  readonly has: (name: string) => boolean;
   /** The value of an option; undefined when it was not given. */
   readonly value: (name: string) => string | undefined;
 }
@@ -79,7 +81,8 @@ export function parse(args: readonly string[]): Parsed {
     const found = values[name];
     return typeof found === 'string' ? found : undefined;
   };
-  return { kind: 'command', command: { name: first, positionals, json: values['json'] === true, value } };
+  const has = (name: string) => values[name] === true;
+  return { kind: 'command', command: { name: first, positionals, json: values['json'] === true, has, value } };
 }
 
 function read(name: CommandName, args: readonly string[]) {

@@ -12,12 +12,21 @@ export interface EngineRequest {
   readonly onProgress?: (fraction: number) => void;
 }
 
+/** What the memory of a model is computed from. */
+export interface ModelSize {
+  readonly config: T5Config;
+  /** Of its weight file. */
+  readonly fileBytes: number;
+}
+
 export interface Probe {
   readonly ok: boolean;
   /** The device's name, or why it cannot be used: a sentence without the final stop. */
   readonly detail: string;
   /** Memory that a model may take, if it can be told. */
   readonly freeBytes?: number;
+  /** All memory of a device that other programs may hold a part of. */
+  readonly totalBytes?: number;
   /** Works, but only slower than the CPU itself: taken when named, never by `auto`. */
   readonly software?: boolean;
 }
@@ -26,8 +35,11 @@ export interface Candidate {
   readonly name: EngineName;
   /** Looks for the device; never rejects, and never harms this process. */
   probe(): Promise<Probe>;
-  /** Bytes of the device's memory that the model takes, with room for one request. */
-  needBytes(request: EngineRequest): number;
+  /**
+   * Bytes of the device's memory that the model takes in int8, with its caches and work space for one request of
+   * `sourceTokens`; absent: a request that this engine should have room for.
+   */
+  needBytes(size: ModelSize, sourceTokens?: number): number;
   /** Loads the model. `probe` was called before and was `ok`. */
   create(request: EngineRequest): Promise<Engine>;
 }

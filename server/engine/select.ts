@@ -1,7 +1,7 @@
 /** Which engine runs a model on this machine, and why. */
 import { CancelledError, FlanError, UsageError } from '../errors';
 import type { EngineChoice } from '../protocol';
-import type { Candidate, EngineRequest, Probe } from './candidate';
+import type { Candidate, EngineRequest, ModelSize, Probe } from './candidate';
 import { cudaCandidate } from './cuda/candidates';
 import type { Engine } from './engine';
 import { EngineUnavailableError, gigabytes, NoGpuAdapterError, OutOfMemoryError } from './errors';
@@ -38,7 +38,7 @@ export async function createEngine(
   for (const candidate of all) {
     if (request.weights === 'fp32' && candidate.name !== 'cpu') continue;
     const probe = await candidate.probe();
-    const need = candidate.needBytes(request);
+    const need = candidate.needBytes(sizeOf(request));
     const reason = whyNot(candidate, probe, need);
     if (reason === undefined) {
       const fits =
@@ -68,11 +68,15 @@ async function createNamed(candidate: Candidate, request: EngineRequest): Promis
     if (candidate.name === 'webgpu') throw new NoGpuAdapterError(`${probe.detail}.`);
     throw new EngineUnavailableError(`${candidate.name} cannot be used: ${probe.detail}.`);
   }
-  const need = candidate.needBytes(request);
+  const need = candidate.needBytes(sizeOf(request));
   if (probe.freeBytes !== undefined && need > probe.freeBytes) {
     throw new OutOfMemoryError(`This model on ${candidate.name}`, need, probe.freeBytes);
   }
   return candidate.create(request);
+}
+
+function sizeOf({ config, file }: EngineRequest): ModelSize {
+  return { config, fileBytes: file.fileBytes };
 }
 
 function whyNot(candidate: Candidate, probe: Probe, need: number): string | undefined {

@@ -1,5 +1,6 @@
 /** What each request of protocol.ts does: checked parameters in, the service's promise out. */
-import { type DoctorItem, Method, type ModelInfo, type Status } from '../protocol';
+
+import { type AvailableModel, type DoctorItem, Method, type ModelInfo, type Status } from '../protocol';
 import type { PromptRequests } from '../runtime/prompts';
 import type { ModelService } from '../runtime/service';
 import {
@@ -18,6 +19,7 @@ export interface HandlerDeps {
   readonly prompts: PromptRequests;
   readonly status: () => Status;
   readonly models: () => Promise<readonly ModelInfo[]>;
+  readonly available: () => Promise<readonly AvailableModel[]>;
   readonly doctor: () => Promise<readonly DoctorItem[]>;
   /** Ends the server, soon after it is called. */
   readonly stop: (reason: string) => void;
@@ -28,6 +30,7 @@ export function handlersOf({
   prompts,
   status,
   models,
+  available,
   doctor,
   stop,
 }: HandlerDeps): ReadonlyMap<string, Handler> {
@@ -55,6 +58,7 @@ export function handlersOf({
       },
     ],
     [Method.models, models],
+    [Method.available, available],
     [Method.doctor, doctor],
     [Method.status, status],
     [

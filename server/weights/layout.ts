@@ -67,6 +67,11 @@ export function tensorsOf(config: T5Config): TensorSpec[] {
   return tensors;
 }
 
+/** Weights of a model, without the copies that some checkpoints store. */
+export function parametersOf(config: T5Config): number {
+  return tensorsOf(config).reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+}
+
 export function paddedK(k: number): number {
   return Math.ceil(k / BLOCK) * BLOCK;
 }

@@ -9,7 +9,7 @@ import { readConfig, type T5Config } from './config';
 import { convertCheckpoint } from './convert';
 import { NotAModelError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, type WeightFile } from './file';
-import { tensorsOf } from './layout';
+import { parametersOf } from './layout';
 import { identityOf } from './model';
 import { FORMAT_VERSION, planOf, type TensorErrorEntry } from './plan';
 import type { CancelSignal, Progress } from './small';
@@ -165,15 +165,17 @@ export async function listModels(
 /** What a list says of one model folder. Throws as the readers do. */
 export async function modelInfo(dir: string, demo: boolean): Promise<ModelInfo> {
   const config = await readConfig(dir);
-  const parameters = tensorsOf(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const parameters = parametersOf(config);
   const common = { name: basename(resolve(dir)), dir, demo, parameters };
   if ((await formOf(dir)) === 'pre-quantized') {
-    const { fileBytes } = await inspectWeightFile(join(dir, INT8_FILE));
-    return { ...common, bytes: fileBytes, form: 'pre-quantized' };
+    const { fileBytes, changedMs } = await inspectWeightFile(join(dir, INT8_FILE));
+    return { ...common, bytes: fileBytes, changedMs, form: 'pre-quantized' };
   }
   const checkpoint = await Checkpoint.open(dir);
   await checkpoint.close();
-  return { ...common, bytes: checkpoint.files.reduce((sum, file) => sum + file.fileBytes, 0), form: 'original' };
+  const bytes = checkpoint.files.reduce((sum, file) => sum + file.fileBytes, 0);
+  const changedMs = Math.max(...checkpoint.files.map((file) => file.mtimeMs));
+  return { ...common, bytes, changedMs, form: 'original' };
 }
 
 /**

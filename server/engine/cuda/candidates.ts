@@ -10,9 +10,9 @@ export function cudaCandidate(): Candidate {
     async probe(): Promise<Probe> {
       const probe = probeCuda();
       if (!probe.ok) return { ok: false, detail: probe.reason.replace(/\.$/, '') };
-      return { ok: true, detail: probe.device.name, freeBytes: probe.freeBytes };
+      return { ok: true, detail: probe.device.name, freeBytes: probe.freeBytes, totalBytes: probe.totalBytes };
     },
-    needBytes: ({ config, file }) => cudaNeedBytes(config, file),
+    needBytes: ({ config }, sourceTokens) => cudaNeedBytes(config, sourceTokens),
     async create({ file, config, onProgress }) {
       try {
         return await createCudaEngine({ file, config, ...(onProgress && { onProgress }) });

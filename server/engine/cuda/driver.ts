@@ -29,7 +29,7 @@ export interface CudaDevice {
 }
 
 export type CudaProbe =
-  | { readonly ok: true; readonly device: CudaDevice; readonly freeBytes: number }
+  | { readonly ok: true; readonly device: CudaDevice; readonly freeBytes: number; readonly totalBytes: number }
   | { readonly ok: false; readonly reason: string };
 
 /** Says whether this machine can run the CUDA engine, and why not. Never throws. */
@@ -37,7 +37,8 @@ export function probeCuda(): CudaProbe {
   let driver: CudaDriver | undefined;
   try {
     driver = CudaDriver.open();
-    return { ok: true, device: driver.device, freeBytes: driver.memory().free };
+    const { free, total } = driver.memory();
+    return { ok: true, device: driver.device, freeBytes: free, totalBytes: total };
   } catch (error) {
     return { ok: false, reason: error instanceof Error ? error.message : String(error) };
   } finally {

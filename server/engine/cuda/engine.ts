@@ -56,18 +56,18 @@ export async function createCudaEngine(options: CudaEngineOptions): Promise<Engi
   return new CudaEngine(options, await loadCard(options));
 }
 
-/** Device bytes of a model with room for one long request. */
-export function cudaNeedBytes(config: T5Config, file: WeightFile): number {
+/** Device bytes of a model with room for one request, by default a long one. */
+export function cudaNeedBytes(config: T5Config, sourceTokens: number = TYPICAL.sourceTokens): number {
   // How tiles are grouped depends on the card; how many bytes they take does not.
   const shapes = decoderShapes(config, 1);
-  const cross = crossShape(shapes, TYPICAL.sourceTokens, 128);
+  const cross = crossShape(shapes, sourceTokens, 128);
   const request =
     cross.layerBytes * config.decoderLayers +
     2 * cacheLayerBytes(shapes, TYPICAL.rows, TYPICAL.capacity) * config.decoderLayers +
     partialFloats(shapes, TYPICAL.capacity, cross.parts) * 4 +
-    TYPICAL.sourceTokens * (config.dFf * 2 + config.dModel * 10 + config.numHeads * config.dKv * 10);
+    sourceTokens * (config.dFf * 2 + config.dModel * 10 + config.numHeads * config.dKv * 10);
   const weights = decoderWeightBytes(shapes) + encoderWeightBytes(config);
-  return weights + Math.max(request, stagingBytes(file)) + CONTEXT_BYTES;
+  return weights + Math.max(request, stagingBytes(config)) + CONTEXT_BYTES;
 }
 
 /** Everything that lives on the card for a model. */
@@ -83,7 +83,7 @@ interface Card {
 async function loadCard({ file, config, ordinal, onProgress, signal }: CudaEngineOptions): Promise<Card> {
   const driver = CudaDriver.open(ordinal);
   try {
-    const need = cudaNeedBytes(config, file);
+    const need = cudaNeedBytes(config);
     const { free } = driver.memory();
     if (need > free) throw new OutOfMemoryError(`This model on ${driver.device.name}`, need, free);
     const shapes = decoderShapes(config, driver.device.multiprocessors);

@@ -5,8 +5,10 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { CancelledError } from '../../errors';
+import type { T5Config } from '../../weights/config';
 import type { WeightFile } from '../../weights/file';
 import { tensorsOf } from '../../weights/layout';
+import { type PlannedTensor, planOf } from '../../weights/plan';
 import type { StopSignal } from '../engine';
 import type { CudaDriver } from './driver';
 import { CudaShapeError } from './errors';
@@ -27,15 +29,28 @@ interface Piece {
   readonly last: boolean;
 }
 
+/** Which tensors there are, and where each lies. */
+interface TensorPlaces {
+  readonly config: T5Config;
+  offsetOf(name: string): { readonly offset: number; readonly bytes: number };
+}
+
 interface Staging {
   readonly name: string;
   readonly shape: readonly number[];
   readonly scalesAt: number | undefined;
 }
 
-/** Bytes of the staging area: the largest tensor with its scales. */
-export function stagingBytes(file: WeightFile): number {
-  return plan(file).bytes;
+/** Bytes of the staging area: the largest tensor of a model with its scales. */
+export function stagingBytes(config: T5Config): number {
+  const { byName } = planOf(config, 'int8');
+  return plan({ config, offsetOf: (name) => tensorIn(byName, name) }).bytes;
+}
+
+function tensorIn(tensors: ReadonlyMap<string, PlannedTensor>, name: string): PlannedTensor {
+  const tensor = tensors.get(name);
+  if (tensor === undefined) throw new CudaShapeError(`its plan has no tensor ${name}`);
+  return tensor;
 }
 
 /**
@@ -92,7 +107,7 @@ function place(tensor: Staging, staging: DevicePtr, owners: readonly WeightOwner
   owner.place({ name: tensor.name, shape: tensor.shape, data: staging, scales });
 }
 
-function plan(file: WeightFile): { tensors: Staging[]; pieces: Piece[]; bytes: number } {
+function plan(file: TensorPlaces): { tensors: Staging[]; pieces: Piece[]; bytes: number } {
   const tensors: Staging[] = [];
   const pieces: Piece[] = [];
   let bytes = 0;

@@ -82,7 +82,7 @@ describe('loading', () => {
     expect(fractions.at(-1)).toBe(1);
     expect(fractions).toEqual(fractions.toSorted((a, b) => a - b));
     expect(card.allocated).toBe(0);
-    expect(stagingBytes(file)).toBeGreaterThan(file.offsetOf('shared.weight').bytes);
+    expect(stagingBytes(file.config)).toBeGreaterThan(file.offsetOf('shared.weight').bytes);
   });
 
   it('stops when asked, and gives the staging area back', async () => {
