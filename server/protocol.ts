@@ -12,6 +12,8 @@ export const PROTOCOL = 2;
 
 export type EngineChoice = 'auto' | 'cpu' | 'webgpu' | 'cuda';
 export type WeightChoice = 'int8' | 'fp32';
+/** UL2's words for the three kinds of gaps that it was trained to fill; `auto`: the one that suits the task. */
+export type ModeToken = 'auto' | 'NLU' | 'NLG' | 'S2S' | 'none';
 export type TaskName = 'explain' | 'summarize' | 'ask' | 'generate';
 
 /** Sent in `initialize` as `initializationOptions`: proves that the client is the same user, and says who it is. */
@@ -47,6 +49,8 @@ export interface RunParams extends ModelChoice, Decoding {
   readonly question?: string;
   /** The editor's language id (`python`, `markdown`, `plaintext` …), if known. */
   readonly languageId?: string;
+  /** Only UL2 has these; other models do not look at it. Raw prompts get none. */
+  readonly modeToken?: ModeToken;
   /** 1-based line of the file at which `text` starts; for messages only. */
   readonly firstLine?: number;
   /** Progress is sent with this token as `$/progress`. */

@@ -162,7 +162,7 @@ export class Answers implements vscode.Disposable {
   }
 
   private params(source: Source, turn: Turn): RunParams {
-    const { model, engine, maxNewTokens } = this.deps.settings();
+    const { model, engine, maxNewTokens, modeToken } = this.deps.settings();
     return {
       task: turn.task,
       text: source.text,
@@ -170,6 +170,7 @@ export class Answers implements vscode.Disposable {
       firstLine: source.range.start.line + 1,
       engine,
       maxNewTokens,
+      modeToken,
       ...(turn.question === undefined ? {} : { question: turn.question }),
       ...(model === undefined ? {} : { model }),
     };

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { EngineChoice } from '../server/protocol';
+import type { EngineChoice, ModeToken } from '../server/protocol';
 
 export const SECTION = 'flan';
 
@@ -9,6 +9,8 @@ export interface Settings {
   readonly model?: string;
   readonly engine: EngineChoice;
   readonly maxNewTokens: number;
+  /** For UL2, whose prompts name a mode. */
+  readonly modeToken: ModeToken;
   /** Folder with the models, the cache and the server's socket. */
   readonly home?: string;
   /** The Node program that runs the server. */
@@ -30,6 +32,7 @@ export function readSettings(): Settings {
     engine: section.get<EngineChoice>('engine', 'auto'),
     maxNewTokens: section.get<number>('maxNewTokens', 512),
     lingerSeconds: section.get<number>('lingerSeconds', 300),
+    modeToken: section.get<ModeToken>('modeToken', 'auto'),
     ...(model === undefined ? {} : { model }),
     ...(home === undefined ? {} : { home }),
     ...(nodePath === undefined ? {} : { nodePath }),

@@ -27,23 +27,24 @@ const DECODING = `  --max-new-tokens N      longest answer (default 512)
   --temperature T --top-p P --top-k K --seed S   sampling; without them the answer is always the same`;
 const JSON_LINE = '  --json                  print one JSON object on standard output and nothing else there';
 const ALL = `${MODEL}\n${DECODING}\n${JSON_LINE}`;
+const TASK = `${MODEL}\n  --mode-token auto|NLG|NLU|S2S|none   only for google/ul2 (default: the one that suits the task)\n${DECODING}\n${JSON_LINE}`;
 
 const COMMANDS: Readonly<Record<CommandName, string>> = {
   explain: `Usage: flan explain FILE[:FROM-TO] [OPTIONS]
 
 Explains a file, or its lines FROM to TO. Ctrl-C stops at the next word.
 
-${ALL}`,
+${TASK}`,
   summarize: `Usage: flan summarize FILE[:FROM-TO]... [OPTIONS]
 
 Summarizes one or several files, read as one text. Ctrl-C stops at the next word.
 
-${ALL}`,
+${TASK}`,
   ask: `Usage: flan ask QUESTION FILE[:FROM-TO]... [OPTIONS]
 
 Answers a question from one or several files, read as one text. Ctrl-C stops at the next word.
 
-${ALL}`,
+${TASK}`,
   generate: `Usage: flan generate --prompt TEXT | --prompt-file FILE [OPTIONS]
 
 Gives the model a prompt as it is, without a template.

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors';
 import { resolveDecoding } from '../generate/decoding';
-import type { Decoding, ModelChoice } from '../protocol';
+import type { Decoding, ModelChoice, RunParams } from '../protocol';
 
 type OptionType = { readonly type: 'string' | 'boolean'; readonly short?: string };
 
@@ -19,12 +19,13 @@ const DECODING_OPTIONS = {
 } as const;
 const JSON_OPTION = { json: { type: 'boolean' } } as const;
 const ASKING = { ...MODEL_OPTIONS, ...DECODING_OPTIONS, ...JSON_OPTION };
+const TASK = { ...ASKING, 'mode-token': { type: 'string' } } as const;
 
 /** Options by command; every command also takes --help. */
 const OPTIONS = {
-  explain: ASKING,
-  summarize: ASKING,
-  ask: ASKING,
+  explain: TASK,
+  summarize: TASK,
+  ask: TASK,
   generate: { ...ASKING, prompt: { type: 'string' }, 'prompt-file': { type: 'string' } },
   score: {
     ...MODEL_OPTIONS,
@@ -120,6 +121,12 @@ export function modelChoice(command: Command): ModelChoice {
 export function modelPath(model: string): string {
   const isPath = /^\.{0,2}[/\\]|^\.{1,2}$/.test(model) || existsSync(model);
   return isPath ? resolve(model) : model;
+}
+
+/** `--mode-token`, for UL2. */
+export function modeToken(command: Command): Pick<RunParams, 'modeToken'> {
+  const mode = oneOf(command, 'mode-token', ['auto', 'NLU', 'NLG', 'S2S', 'none'] as const);
+  return mode === undefined ? {} : { modeToken: mode };
 }
 
 /** The decoding options, checked as a whole. Throws UsageError. */

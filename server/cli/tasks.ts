@@ -5,7 +5,7 @@ import { cancelledResult } from '../runtime/cancelled';
 import { ServerClient } from './client';
 import { interrupt } from './interrupt';
 import { notesOf } from './notes';
-import { type Command, decoding, modelChoice } from './options';
+import { type Command, decoding, modelChoice, modeToken } from './options';
 import { type Output, showProgress } from './output';
 import { readSource, type Source } from './source';
 
@@ -40,7 +40,7 @@ async function ask(
 }
 
 function request(command: Command): { readonly params: RunParams; readonly sources: readonly Source[] } {
-  const choice = { ...modelChoice(command), ...decoding(command) };
+  const choice = { ...modelChoice(command), ...decoding(command), ...modeToken(command) };
   switch (command.name) {
     case 'explain': {
       const [file, ...others] = command.positionals;

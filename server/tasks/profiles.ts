@@ -1,8 +1,11 @@
 /**
- * How each family of models wants to be asked, and how much it reads. A profile is chosen by the model's name; a model
- * that nobody listed is asked in the way most instruction-tuned T5 models were trained.
+ * How each family of models wants to be asked, and how much it reads. A known model (models/registry.ts) has its profile
+ * there; any other is told by its name; one that nobody listed is asked in the way most instruction-tuned T5 models were
+ * trained.
  */
 
+import { knownModel, shortName } from '../models/registry';
+import type { ModeToken } from '../protocol';
 import type { Frame } from '../text/window';
 import type { T5Config } from '../weights/config';
 
@@ -15,10 +18,12 @@ export interface Subject {
   readonly prose: boolean;
   /** Only for `ask`. */
   readonly question: string;
+  /** For models with mode tokens; absent: the one that suits the task. */
+  readonly mode?: ModeToken;
 }
 
 export interface ModelProfile {
-  /** Of the family: `starter`, `flan`, `ul2`, `t5`, `code-summary`, `instruct`. */
+  /** Of the family: `starter`, `flan`, `ul2`, `t5`, `code-summary`, `pretrained`, `instruct`. */
   readonly family: string;
   /** Most prompt tokens that tasks use. */
   readonly window: number;
@@ -33,6 +38,8 @@ export interface ModelProfile {
 }
 
 const UNANSWERABLE = 'unanswerable';
+/** T5's first sentinel: the gap that is to be filled. */
+const GAP = '<extra_id_0>';
 
 /**
  * Wordings of models/starter/recipe, of which the ones that did best on the prompts in test/fixtures. It was trained with no
@@ -60,10 +67,20 @@ function flanFrame(task: Asked, { language, prose, question }: Subject): Frame {
     : { before: `Explain what the following ${named(language)}code does.\n\n`, after: '\n\nExplanation:' };
 }
 
-/** The pre-trained UL2: its mode tokens in front, `[NLG]` for writing and `[NLU]` for short answers. */
+/**
+ * The pre-trained UL2 fills gaps: one at the end is where it writes. Its mode token in front says what kind of gap that
+ * is: a short one whose answer stands in the text (`[NLU]`), or a long one of free text (`[NLG]`). `[S2S]`, a plain
+ * continuation, is for prompts that end in the middle of what is to be written.
+ */
 function ul2Frame(task: Asked, subject: Subject): Frame {
-  const { before, after } = flanFrame(task, subject);
-  return { before: `${task === 'ask' ? '[NLU]' : '[NLG]'} ${before}`, after };
+  const { language, prose, question, mode = 'auto' } = subject;
+  const chosen = mode === 'auto' ? (task === 'ask' ? 'NLU' : 'NLG') : mode;
+  const words = {
+    ask: `Question: ${question}\n\nAnswer: `,
+    summarize: 'Summary: ',
+    explain: prose ? 'What this text means: ' : `What this ${named(language)}code does: `,
+  };
+  return { before: chosen === 'none' ? '' : `[${chosen}] `, after: `\n\n${words[task]}`, end: GAP };
 }
 
 /** T5 v1.0 knows the prefixes of its own training tasks. */
@@ -100,8 +117,12 @@ const UL2: ModelProfile = {
   unanswerable: undefined,
 };
 const T5: ModelProfile = { ...UL2, family: 't5', frame: t5Frame };
-const CODE: ModelProfile = { ...UL2, family: 'code-summary', frame: rawFrame };
+const CODE: ModelProfile = { ...UL2, family: 'code-summary', trainedLength: 256, frame: rawFrame };
 const INSTRUCT: ModelProfile = { ...FLAN, family: 'instruct', trainedLength: 512 };
+/** Trained for no task: asked as the others are, so that it can be seen what that gives. */
+const PRETRAINED: ModelProfile = { ...INSTRUCT, family: 'pretrained', unanswerable: undefined };
+
+const FAMILIES = [FLAN, STARTER, UL2, T5, CODE, PRETRAINED];
 
 /** Looked at in this order; names of folders and hub repositories both match. */
 const BY_NAME: readonly (readonly [RegExp, ModelProfile])[] = [
@@ -117,6 +138,11 @@ const BY_NAME: readonly (readonly [RegExp, ModelProfile])[] = [
  * @param config decides where the name says nothing: plain T5 v1.0 is told by its feed-forward without a gate
  */
 export function profileFor(name: string, config: Pick<T5Config, 'gated' | 'modelType'>): ModelProfile {
+  const known = knownModel(name) ?? knownModel(shortName(name));
+  const family = FAMILIES.find((profile) => profile.family === known?.family);
+  if (known !== undefined && family !== undefined) {
+    return { ...family, window: known.window, trainedLength: known.trainedLength };
+  }
   const lower = name.toLowerCase();
   for (const [pattern, profile] of BY_NAME) if (pattern.test(lower)) return profile;
   return config.modelType === 't5' && !config.gated ? T5 : INSTRUCT;

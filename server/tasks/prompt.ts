@@ -45,6 +45,7 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
     question,
     language: languageName(params.languageId),
     prose: isProse(params.languageId, text),
+    ...(params.modeToken === undefined ? {} : { mode: params.modeToken }),
   });
   const { ids, read, plan } = fitPrompt(frame, text, {
     codec: model.codec,

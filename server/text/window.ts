@@ -27,6 +27,8 @@ export class QuestionTooLongError extends FlanError {
 export interface Frame {
   readonly before: string;
   readonly after: string;
+  /** Comes last and as it is: a special token that is meant. */
+  readonly end?: string;
 }
 
 export interface FittedPrompt {
@@ -57,7 +59,7 @@ export function fitPrompt(frame: Frame, text: string, options: FitOptions): Fitt
   // The template's own lines are no loss of the user's text.
   const asked = `${frame.before} ${frame.after} `.replaceAll(/\s+/g, ' ');
   const promptOf = (plan: Plan, part: string) =>
-    codec.encode(plan.applyFrame(frame.before) + plan.apply(part) + plan.applyFrame(frame.after));
+    codec.encode(plan.applyFrame(frame.before) + plan.apply(part) + plan.applyFrame(frame.after) + (frame.end ?? ''));
   const result = (ids: number[], plan: Plan, toLine: number, complete: boolean): FittedPrompt => ({
     ids,
     plan,

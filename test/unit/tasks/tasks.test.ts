@@ -318,6 +318,33 @@ describe('profiles', () => {
     }
   });
 
+  it('give UL2 the mode token of the task, or the one that was chosen, and a gap to fill at the end', () => {
+    const ul2 = profileFor('google/ul2', gated);
+    const subject = { language: 'Go', prose: false, question: 'Why so?' };
+    expect(ul2.frame('ask', subject)).toEqual({
+      before: '[NLU] ',
+      after: '\n\nQuestion: Why so?\n\nAnswer: ',
+      end: '<extra_id_0>',
+    });
+    expect(ul2.frame('summarize', subject).before).toBe('[NLG] ');
+    expect(ul2.frame('explain', { ...subject, mode: 'auto' }).before).toBe('[NLG] ');
+    expect(ul2.frame('explain', { ...subject, mode: 'S2S' }).before).toBe('[S2S] ');
+    expect(ul2.frame('ask', { ...subject, mode: 'none' }).before).toBe('');
+    // Others have none, whatever is chosen.
+    for (const name of ['google/flan-ul2', 'google-t5/t5-base', 'Salesforce/codet5-base-multi-sum', 'other']) {
+      const { before, after, end } = profileFor(name, gated).frame('ask', { ...subject, mode: 'NLU' });
+      expect(`${before}${after}${end ?? ''}`, name).not.toMatch(/\[NL|extra_id/);
+    }
+  });
+
+  it('give T5 its own prefixes, and raw code to the model that was trained on raw code', () => {
+    const subject = { language: 'Go', prose: false, question: 'Why so?' };
+    const frame = (name: string, task: 'explain' | 'summarize' | 'ask') => profileFor(name, plain).frame(task, subject);
+    expect(frame('google-t5/t5-base', 'summarize')).toEqual({ before: 'summarize: ', after: '' });
+    expect(frame('google-t5/t5-base', 'ask')).toEqual({ before: 'question: Why so? context: ', after: '' });
+    expect(frame('codet5-base-multi-sum', 'explain')).toEqual({ before: '', after: '' });
+  });
+
   it('leave the text whole in every frame', () => {
     for (const name of ['starter', 'flan-ul2', 'ul2', 't5-small', 'codet5', 'other']) {
       for (const task of ['explain', 'summarize', 'ask'] as const) {
