@@ -91,11 +91,6 @@ export class ModelService {
     return { state, queued, model, demo, engine, device, ...(why === '' ? {} : { why }) };
   }
 
-  /** The model that the thread holds now. */
-  get loaded(): Loaded | undefined {
-    return this.#loaded?.info;
-  }
-
   run(client: number, params: RunParams, progress: (p: Progress) => void, token: CancelToken): Promise<RunResult> {
     const pacer = new TextPacer(progress);
     return this.#submit('run', client, params, (p) => pacer.send(p), token)
