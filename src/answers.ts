@@ -1,35 +1,32 @@
 import * as vscode from 'vscode';
-import type { RunParams, TaskName } from '../server/protocol';
+import type { RunParams } from '../server/protocol';
 import type { Server } from './client';
+import { Conversation } from './conversation';
 import { codeOf, messageOf } from './errors';
+import { type Asked, keptResult } from './history/entry';
 import type { Settings } from './settings';
 import type { Source } from './source';
-import { Throttle } from './throttle';
-import { Turn, TurnComment } from './turn';
+import { type Done, Turn, TurnComment } from './turn';
 
 /** Also the value of `commentController` in the when clauses of package.json. */
 const CONTROLLER = 'flan';
 /** Set while an answer is being written; a when clause of the palette's Stop. */
 const RUNNING_CONTEXT = 'flan.running';
-/**
- * The editor shows a thread when it has not changed for 100 ms: changes that follow each other faster would not appear
- * before the answer is complete.
- */
-const UPDATE_INTERVAL_MS = 110;
+
+/** An answer that is complete, and what it is about. */
+export interface Answered extends Done {
+  readonly asked: Asked;
+  readonly source: Source;
+  /** As shown, without the small print. */
+  readonly answer: string;
+}
 
 export interface AnswersDependencies {
   readonly server: Server;
   readonly settings: () => Settings;
   readonly log: vscode.LogOutputChannel;
-}
-
-/** Everything that was asked about one selection. */
-interface Conversation {
-  readonly thread: vscode.CommentThread;
-  readonly source: Source;
-  readonly task: TaskName;
-  readonly throttle: Throttle;
-  turns: Turn[];
+  /** Told of every complete answer. */
+  readonly onAnswered: (answered: Answered) => void;
 }
 
 /** The comment threads in which answers appear, and what their buttons do. */
@@ -37,6 +34,7 @@ export class Answers implements vscode.Disposable {
   private readonly deps: AnswersDependencies;
   private readonly controller: vscode.CommentController;
   private readonly conversations = new Map<vscode.CommentThread, Conversation>();
+  private readonly subscriptions: vscode.Disposable;
   private runningShown = false;
 
   constructor(deps: AnswersDependencies) {
@@ -46,29 +44,46 @@ export class Answers implements vscode.Disposable {
       prompt: vscode.l10n.t('Ask about the selected text'),
       placeHolder: vscode.l10n.t('Ask about the selected text'),
     };
+    this.subscriptions = vscode.Disposable.from(
+      vscode.workspace.onDidChangeTextDocument((change) => {
+        for (const conversation of this.about(change.document.uri)) conversation.edited(change);
+      }),
+      vscode.workspace.onDidOpenTextDocument((document) => {
+        for (const conversation of this.about(document.uri)) conversation.opened(document);
+      }),
+    );
   }
 
-  /** Opens a thread under the source and writes the answer into it. The same task on the same lines replaces its thread. */
-  async start(source: Source, task: TaskName, question?: string): Promise<void> {
-    for (const old of this.conversations.values()) {
-      const same = old.task === task && task !== 'ask' && old.source.range.isEqual(source.range);
-      if (same && old.source.uri.toString() === source.uri.toString()) this.remove(old.thread);
+  /** Opens a thread under the source and writes the answer into it. The same task on the same text replaces its thread. */
+  async start(source: Source, asked: Asked): Promise<void> {
+    for (const old of this.about(source.uri)) {
+      if (asked.task !== 'ask' && old.turns[0]?.asked.task === asked.task && old.isAbout(source))
+        this.remove(old.thread);
     }
-    const turn = this.newTurn(task, question);
-    // A thread that is born with a comment shows its reply box folded.
-    const thread = this.controller.createCommentThread(source.uri, source.range, turn.comments);
-    const conversation: Conversation = {
-      thread,
-      source,
-      task,
-      throttle: new Throttle(() => this.render(conversation), UPDATE_INTERVAL_MS),
-      turns: [turn],
-    };
-    thread.label = threadLabel(task, source.range);
-    thread.canReply = true;
-    this.conversations.set(thread, conversation);
-    thread.collapsibleState = vscode.CommentThreadCollapsibleState.Expanded;
+    const turn = this.newTurn(source, asked);
+    const conversation = this.open(source, turn);
     await this.answer(conversation, turn);
+  }
+
+  /** Opens a thread with an answer that was given before; one that shows it already comes into view instead. */
+  restore(source: Source, asked: Asked, { result, seconds }: Done): void {
+    const shown = this.about(source.uri).find(
+      (each) =>
+        each.isAbout(source) &&
+        each.turns.some(
+          ({ asked: old, outcome }) => old.question === asked.question && outcome?.result.text === result.text,
+        ),
+    );
+    if (shown !== undefined) {
+      shown.setResolved(false);
+      return;
+    }
+    const turn = this.newTurn(source, asked);
+    turn.finish(result, seconds);
+    const conversation = this.open(source, turn);
+    conversation.show('now');
+    const document = vscode.workspace.textDocuments.find((each) => each.uri.toString() === source.uri.toString());
+    if (document !== undefined) conversation.opened(document);
   }
 
   /** The reply box: a question about the same text. */
@@ -76,27 +91,21 @@ export class Answers implements vscode.Disposable {
     const conversation = this.conversations.get(thread);
     const question = text.trim();
     if (conversation === undefined || question === '') return;
-    const turn = this.newTurn('ask', question);
+    const turn = this.newTurn(conversation, { task: 'ask', question });
     conversation.turns.push(turn);
     await this.answer(conversation, turn);
   }
 
-  /** The same question about the same text, in place of the old answer. */
+  /** The same question about the same text, as it is now, in place of the old answer. */
   async retry(target: unknown): Promise<void> {
     if (!(target instanceof TurnComment)) return;
     const old = target.turn;
     const conversation = this.conversationOf(old);
     if (conversation === undefined || old.running) return;
-    const turn = this.newTurn(old.task, old.question);
+    const turn = this.newTurn(conversation, old.asked);
     conversation.turns = conversation.turns.map((each) => (each === old ? turn : each));
     old.dispose();
     await this.answer(conversation, turn);
-  }
-
-  async copy(target: unknown): Promise<void> {
-    if (!(target instanceof TurnComment)) return;
-    await vscode.env.clipboard.writeText(target.turn.answer);
-    vscode.window.setStatusBarMessage(vscode.l10n.t('The answer was copied.'), 2000);
   }
 
   /** Stops one answer, all answers of a thread, or all of this window. */
@@ -109,108 +118,103 @@ export class Answers implements vscode.Disposable {
     }
   }
 
+  /** Folds a thread that is done with, or unfolds it again. */
+  setResolved(target: unknown, resolved: boolean): void {
+    for (const conversation of this.conversations.values()) {
+      if (conversation.thread === target) conversation.setResolved(resolved);
+    }
+  }
+
   /** Takes one thread away, or all, and with it whatever is still running in it. */
   remove(target?: unknown): void {
     for (const conversation of [...this.conversations.values()]) {
       if (target !== undefined && conversation.thread !== target) continue;
       this.conversations.delete(conversation.thread);
-      this.disposeConversation(conversation);
+      conversation.dispose();
     }
     this.showRunning();
   }
 
+  conversationOf(turn: Turn): Conversation | undefined {
+    return [...this.conversations.values()].find((conversation) => conversation.turns.includes(turn));
+  }
+
   dispose(): void {
-    for (const conversation of this.conversations.values()) this.disposeConversation(conversation);
+    this.subscriptions.dispose();
+    for (const conversation of this.conversations.values()) conversation.dispose();
     this.conversations.clear();
     this.controller.dispose();
   }
 
-  private disposeConversation(conversation: Conversation): void {
-    conversation.throttle.dispose();
-    for (const turn of conversation.turns) turn.dispose();
-    conversation.thread.dispose();
+  private about(uri: vscode.Uri): Conversation[] {
+    if (this.conversations.size === 0) return [];
+    const wanted = uri.toString();
+    return [...this.conversations.values()].filter((conversation) => conversation.uri.toString() === wanted);
   }
 
-  private newTurn(task: TaskName, question: string | undefined): Turn {
+  private open(source: Source, turn: Turn): Conversation {
+    const conversation = new Conversation(this.controller, source, turn);
+    this.conversations.set(conversation.thread, conversation);
+    return conversation;
+  }
+
+  private newTurn({ uri }: { readonly uri: vscode.Uri }, asked: Asked): Turn {
     const { state } = this.deps.server;
-    return new Turn(task, question, state.kind === 'on' ? state.status.model : undefined);
+    // Unknown of schemes that are no file system, such as documents that were never saved.
+    const writable = vscode.workspace.fs.isWritableFileSystem(uri.scheme) ?? uri.scheme === 'untitled';
+    return new Turn(asked, writable, state.kind === 'on' ? state.status.model : undefined);
   }
 
   private async answer(conversation: Conversation, turn: Turn): Promise<void> {
-    conversation.throttle.flush();
+    const source = conversation.read();
+    conversation.show('now');
     this.showRunning();
     const { token } = turn.cancellation;
     try {
       const result = await this.deps.server.run(
-        this.params(conversation.source, turn),
+        this.params(source, turn.asked),
         (progress) => {
           turn.progress(progress);
-          conversation.throttle.request();
+          conversation.show('soon');
         },
         token,
       );
-      turn.finish(result);
+      turn.finish(keptResult(result));
     } catch (error) {
       if (token.isCancellationRequested || codeOf(error) === 'cancelled') turn.stopped();
       else {
-        this.deps.log.error(`${turn.task}: ${messageOf(error)}`);
+        this.deps.log.error(`${turn.asked.task}: ${messageOf(error)}`);
         turn.fail(error);
       }
     }
-    if (this.conversations.has(conversation.thread)) conversation.throttle.flush();
+    if (!this.conversations.has(conversation.thread)) return;
+    conversation.show('now');
     this.showRunning();
+    const { asked, answer, outcome } = turn;
+    if (outcome !== undefined && answer.trim() !== '') {
+      this.deps.onAnswered({ asked, answer, ...outcome, source: { ...source, range: conversation.range } });
+    }
   }
 
-  private params(source: Source, turn: Turn): RunParams {
+  private params(source: Source, { task, question }: Asked): RunParams {
     const { model, engine, maxNewTokens, modeToken } = this.deps.settings();
     return {
-      task: turn.task,
+      task,
       text: source.text,
       languageId: source.languageId,
       firstLine: source.range.start.line + 1,
       engine,
       maxNewTokens,
       modeToken,
-      ...(turn.question === undefined ? {} : { question: turn.question }),
+      ...(question === undefined ? {} : { question }),
       ...(model === undefined ? {} : { model }),
     };
   }
 
-  private render(conversation: Conversation): void {
-    const { thread, turns } = conversation;
-    thread.contextValue = turns.some((turn) => turn.running) ? 'running' : 'settled';
-    thread.comments = turns.flatMap((turn) => turn.comments);
-  }
-
-  private conversationOf(turn: Turn): Conversation | undefined {
-    return [...this.conversations.values()].find((conversation) => conversation.turns.includes(turn));
-  }
-
   private showRunning(): void {
-    const running = [...this.conversations.values()].some((c) => c.turns.some((turn) => turn.running));
+    const running = [...this.conversations.values()].some((conversation) => conversation.running);
     if (running === this.runningShown) return;
     this.runningShown = running;
     void vscode.commands.executeCommand('setContext', RUNNING_CONTEXT, running);
-  }
-}
-
-function threadLabel(task: TaskName, range: vscode.Range): string {
-  const name = taskTitle(task);
-  const from = range.start.line + 1;
-  const to = range.end.line + 1;
-  return from === to
-    ? vscode.l10n.t('{0} · line {1}', name, from)
-    : vscode.l10n.t('{0} · lines {1} to {2}', name, from, to);
-}
-
-function taskTitle(task: TaskName): string {
-  switch (task) {
-    case 'explain':
-      return vscode.l10n.t('Explanation');
-    case 'summarize':
-      return vscode.l10n.t('Summary');
-    case 'ask':
-    case 'generate':
-      return vscode.l10n.t('Answer');
   }
 }

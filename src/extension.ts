@@ -5,9 +5,14 @@ import { Server } from './client';
 import { registerCommands } from './commands';
 import { DoctorReport } from './doctor';
 import { messageOf } from './errors';
+import { registerHistory } from './history/commands';
+import { History } from './history/history';
+import { HistoryView } from './history/view';
+import { registerAnswerActions } from './insert/actions';
 import { MENU_COMMAND, registerMenu } from './menu';
 import { CONNECTION_SETTINGS, readSettings } from './settings';
 import { StatusItem } from './status';
+import { Texts } from './texts';
 
 let server: Server | undefined;
 
@@ -35,14 +40,26 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
   const serverPath = context.asAbsolutePath('dist/server.js');
   const own = new Server({ settings: readSettings, serverPath, log });
   server = own;
-  const answers = new Answers({ server: own, settings: readSettings, log });
+  const texts = new Texts();
+  const history = new History(context, log);
+  const answers = new Answers({
+    server: own,
+    settings: readSettings,
+    log,
+    onAnswered: (answered) => void history.add(answered),
+  });
   const doctor = new DoctorReport(own);
   context.subscriptions.push(
     own,
     answers,
     doctor,
     new StatusItem(own, MENU_COMMAND),
-    registerCommands(answers),
+    texts,
+    history,
+    new HistoryView(history),
+    registerCommands(answers, texts),
+    registerAnswerActions(answers),
+    registerHistory({ history, answers, texts }),
     registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (CONNECTION_SETTINGS.some((name) => change.affectsConfiguration(name))) void own.reconnect();

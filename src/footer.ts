@@ -1,4 +1,5 @@
-import type { RunResult, Substitution } from '../server/protocol';
+import type { Substitution } from '../server/protocol';
+import type { KeptResult } from './history/entry';
 import { plainAsMarkdown, small } from './markdown';
 
 /** `vscode.l10n.t`, passed in so that these lines can be tested without an editor. */
@@ -8,13 +9,13 @@ export type Translate = (message: string, ...args: (string | number)[]) => strin
  * The lines under a finished answer, as Markdown: first model, device and time; then, only if there is something to say,
  * what was not read, what was cut off, and which characters the model cannot see.
  */
-export function footer(result: RunResult, seconds: number, t: Translate): string {
+export function footer(result: KeptResult, seconds: number, t: Translate): string {
   return footerLines(result, seconds, t)
     .map((line) => small(plainAsMarkdown(line)))
     .join('  \n');
 }
 
-export function footerLines(result: RunResult, seconds: number, t: Translate): string[] {
+export function footerLines(result: KeptResult, seconds: number, t: Translate): string[] {
   const facts = [result.model, result.device, t('{0} s', formatSeconds(seconds))];
   if (result.finishReason === 'cancelled') facts.push(t('stopped'));
   const lines = [facts.join(' · ')];

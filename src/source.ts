@@ -6,21 +6,30 @@ export interface Source {
   readonly range: vscode.Range;
   readonly text: string;
   readonly languageId: string;
+  /** All of the document: its answer stands at the top, where it is seen, not under the last line. */
+  readonly whole?: boolean;
 }
 
-export type SourceProblem = 'nothing-open' | 'nothing-selected' | 'several-selections';
+/** What is selected in `editor`, in the order of the text; empty when nothing but white space is. */
+export function selectedSources(editor: vscode.TextEditor): Source[] {
+  return editor.selections
+    .map((selection) => sourceOf(editor.document, selection))
+    .filter(({ text }) => text.trim() !== '')
+    .sort((a, b) => a.range.start.compareTo(b.range.start));
+}
 
-/** What is selected in `editor`, or why there is nothing to read. */
-export function selectedSource(editor: vscode.TextEditor | undefined): Source | SourceProblem {
-  if (editor === undefined) return 'nothing-open';
-  if (editor.selections.filter((selection) => !selection.isEmpty).length > 1) return 'several-selections';
-  const source = sourceOf(editor.document, editor.selection);
-  return source.text.trim() === '' ? 'nothing-selected' : source;
+/** Where the thread of an answer about `source` stands. */
+export function anchor(source: Source): vscode.Range {
+  return source.whole === true ? new vscode.Range(0, 0, 0, 0) : source.range;
 }
 
 export function sourceOf(document: vscode.TextDocument, range: vscode.Range): Source {
   const whole = withoutLastLineBreak(document, range);
   return { uri: document.uri, range: whole, text: document.getText(whole), languageId: document.languageId };
+}
+
+export function wholeSource(document: vscode.TextDocument): Source {
+  return { ...sourceOf(document, wholeRange(document)), whole: true };
 }
 
 export function wholeRange(document: vscode.TextDocument): vscode.Range {
@@ -31,12 +40,6 @@ export function wholeRange(document: vscode.TextDocument): vscode.Range {
 function withoutLastLineBreak(document: vscode.TextDocument, range: vscode.Range): vscode.Range {
   if (range.isEmpty || range.isSingleLine || range.end.character > 0) return new vscode.Range(range.start, range.end);
   return new vscode.Range(range.start, document.lineAt(range.end.line - 1).range.end);
-}
-
-export interface Block {
-  /** The symbol's name; absent for a paragraph. */
-  readonly name?: string;
-  readonly range: vscode.Range;
 }
 
 /** Language servers may take long, or never answer. */
@@ -60,7 +63,7 @@ const BLOCK_KINDS: ReadonlySet<vscode.SymbolKind> = new Set([
 export async function blockAround(
   document: vscode.TextDocument,
   position: vscode.Position,
-): Promise<Block | undefined> {
+): Promise<vscode.Range | undefined> {
   const symbols = await Promise.race([
     vscode.commands.executeCommand<(vscode.DocumentSymbol | vscode.SymbolInformation)[] | undefined>(
       'vscode.executeDocumentSymbolProvider',
@@ -74,25 +77,24 @@ export async function blockAround(
 function innermost(
   symbols: readonly (vscode.DocumentSymbol | vscode.SymbolInformation)[],
   position: vscode.Position,
-): Block | undefined {
-  let best: Block | undefined;
+): vscode.Range | undefined {
+  let best: vscode.Range | undefined;
   for (const symbol of symbols) {
     const range = 'location' in symbol ? symbol.location.range : symbol.range;
     if (!range.contains(position)) continue;
     const inner = 'children' in symbol ? innermost(symbol.children, position) : undefined;
-    const own = BLOCK_KINDS.has(symbol.kind) ? { name: symbol.name, range } : undefined;
-    const candidate = inner ?? own;
-    if (candidate !== undefined && (best === undefined || best.range.contains(candidate.range))) best = candidate;
+    const candidate = inner ?? (BLOCK_KINDS.has(symbol.kind) ? range : undefined);
+    if (candidate !== undefined && (best === undefined || best.contains(candidate))) best = candidate;
   }
   return best;
 }
 
-function paragraph(document: vscode.TextDocument, position: vscode.Position): Block | undefined {
+function paragraph(document: vscode.TextDocument, position: vscode.Position): vscode.Range | undefined {
   const blank = (line: number): boolean => document.lineAt(line).isEmptyOrWhitespace;
   if (blank(position.line)) return undefined;
   let from = position.line;
   let to = position.line;
   while (from > 0 && !blank(from - 1)) from -= 1;
   while (to < document.lineCount - 1 && !blank(to + 1)) to += 1;
-  return { range: new vscode.Range(from, 0, to, document.lineAt(to).text.length) };
+  return new vscode.Range(from, 0, to, document.lineAt(to).text.length);
 }

@@ -1,11 +1,12 @@
 import * as vscode from 'vscode';
-import type { Progress, RunResult, TaskName } from '../server/protocol';
+import type { Progress } from '../server/protocol';
 import { footer } from './footer';
+import type { Asked, KeptResult } from './history/entry';
 import { plainAsMarkdown } from './markdown';
 import { explainError, type Remedy, remediesFor } from './remedies';
 
 /** Value of `comment` in the when clauses of package.json. */
-type CommentContext = 'question' | 'running' | 'answered' | 'failed';
+type CommentContext = 'question' | 'running' | 'answered' | 'answeredReadonly' | 'failed';
 
 /** Ends the text while more is to come. */
 const CARET = '▍';
@@ -27,20 +28,30 @@ export class TurnComment implements vscode.Comment {
   }
 }
 
+export interface Done {
+  readonly result: KeptResult;
+  readonly seconds: number;
+}
+
 /** One question to the model and its answer: what the user sees of it, and nothing of how it is obtained. */
 export class Turn {
-  readonly task: TaskName;
-  readonly question: string | undefined;
+  readonly asked: Asked;
   readonly cancellation = new vscode.CancellationTokenSource();
   private readonly questionComment: TurnComment | undefined;
   private answerComment: TurnComment;
+  private readonly writable: boolean;
   private started = Date.now();
   private text = '';
+  private done: Done | undefined;
 
-  /** `model`: the one that is expected to answer, if known. */
-  constructor(task: TaskName, question: string | undefined, model: string | undefined) {
-    this.task = task;
-    this.question = question;
+  /**
+   * @param writable whether the text that it is about can be changed
+   * @param model the one that is expected to answer, if known
+   */
+  constructor(asked: Asked, writable: boolean, model: string | undefined) {
+    this.asked = asked;
+    this.writable = writable;
+    const question = asked.shown ?? asked.question;
     if (question !== undefined) {
       this.questionComment = new TurnComment(this, vscode.l10n.t('You'), plainAsMarkdown(question), 'question');
     }
@@ -84,17 +95,27 @@ export class Turn {
     }
   }
 
-  finish(result: RunResult): void {
-    const seconds = (Date.now() - this.started) / 1000;
+  /** What the answer was made of; undefined until it is complete. */
+  get outcome(): Done | undefined {
+    return this.done;
+  }
+
+  /** `seconds`: how long it took, if it was not made just now. */
+  finish(result: KeptResult, seconds = (Date.now() - this.started) / 1000): void {
+    this.done = { result, seconds };
     this.text = result.unanswerable ? vscode.l10n.t('The text does not say.') : result.text;
     const body = this.text.trim() === '' ? emptyNote(result) : plainAsMarkdown(this.text);
-    this.settle('answered', `${body}\n\n${footer(result, seconds, vscode.l10n.t)}`, [], result.model);
+    this.settle(this.answered, `${body}\n\n${footer(result, seconds, vscode.l10n.t)}`, [], result.model);
     if (result.demo) this.answerComment.label = vscode.l10n.t('demonstration model');
   }
 
   /** Stopped before the server had anything to say. */
   stopped(): void {
-    this.settle('answered', this.withTextBefore(plainAsMarkdown(vscode.l10n.t('Stopped.'))));
+    this.settle(this.answered, this.withTextBefore(plainAsMarkdown(vscode.l10n.t('Stopped.'))));
+  }
+
+  private get answered(): CommentContext {
+    return this.writable ? 'answered' : 'answeredReadonly';
   }
 
   /** What arrived before stays readable above the message. */
@@ -156,7 +177,7 @@ function loadingPhase(model: string, message: string): string {
   }
 }
 
-function emptyNote(result: RunResult): string {
+function emptyNote(result: KeptResult): string {
   return result.finishReason === 'cancelled'
     ? vscode.l10n.t('Stopped.')
     : vscode.l10n.t('The model had nothing to say.');

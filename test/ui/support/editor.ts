@@ -103,6 +103,12 @@ export class Editor {
     await input.press('Enter');
   }
 
+  /** What the active editor shows of its text. */
+  async text(): Promise<string> {
+    const lines = await this.page.locator('.editor-group-container.active .view-line').allInnerTexts();
+    return lines.join('\n').replaceAll('\u00a0', ' ');
+  }
+
   get quickPick(): Locator {
     return this.page.locator('.quick-input-widget');
   }
@@ -146,6 +152,11 @@ export class Thread {
     return this.root.locator('.review-comment');
   }
 
+  /** The words in the thread's title. */
+  async title(): Promise<string> {
+    return (await this.root.locator('.review-title .filename').allInnerTexts()).join().replaceAll('\u00a0', ' ').trim();
+  }
+
   /** The paragraphs of a comment's text, -1: of the last one; the small print is left out. */
   async answer(index = -1): Promise<string> {
     const paragraphs = this.comments.nth(index).locator('.comment-body p:not(:has(small))');
@@ -183,6 +194,17 @@ export class Thread {
   /** A button of a comment. */
   action(title: string, index = -1): Locator {
     return this.comments.nth(index).locator(`.comment-actions a.action-label[aria-label^="${title}"]`);
+  }
+
+  /** An entry of the menu behind a comment's three dots. */
+  async moreActions(entry: string, index = -1): Promise<void> {
+    const comment = this.comments.nth(index);
+    await comment.hover();
+    await comment.locator('.comment-actions a.action-label.codicon-toolbar-more').click();
+    const item = this.root.page().locator('.monaco-menu .action-item a.action-menu-item', { hasText: entry });
+    await item.waitFor();
+    await this.root.page().waitForTimeout(200);
+    await item.click();
   }
 
   /** A button in the thread's title. */

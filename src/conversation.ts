@@ -1,0 +1,174 @@
+import * as vscode from 'vscode';
+import { locate } from './locate';
+import { anchor, type Source, wholeRange } from './source';
+import { compare, moved, type Span } from './span';
+import { answerTitle } from './tasks';
+import { Throttle } from './throttle';
+import type { Turn } from './turn';
+
+/**
+ * The editor shows a thread when it has not changed for 100 ms: changes that follow each other faster would not appear
+ * before the answer is complete.
+ */
+const UPDATE_INTERVAL_MS = 110;
+/** Comparing a text with what it was waits for a pause in typing. */
+const SETTLE_MS = 200;
+/** A longer text that was edited is not compared any more: it counts as edited. */
+const MOST_COMPARED = 1_000_000;
+
+type Since = 'same' | 'edited' | 'gone';
+
+/**
+ * Everything that was asked about one text: its thread, and where the text is now. The editor draws a thread at its
+ * `range` whenever anything of the thread changes, and does not move that range by itself: this does.
+ */
+export class Conversation implements vscode.Disposable {
+  readonly thread: vscode.CommentThread;
+  turns: Turn[];
+  private source: Source;
+  private since: Since = 'same';
+  private readonly rendering: Throttle;
+  private settling: NodeJS.Timeout | undefined;
+
+  constructor(controller: vscode.CommentController, source: Source, turn: Turn) {
+    this.source = source;
+    this.turns = [turn];
+    // A thread that is born with a comment shows its reply box folded.
+    this.thread = controller.createCommentThread(source.uri, anchor(source), turn.comments);
+    this.rendering = new Throttle(() => this.render(), UPDATE_INTERVAL_MS);
+    this.thread.label = this.label();
+    this.thread.canReply = true;
+    this.thread.collapsibleState = vscode.CommentThreadCollapsibleState.Expanded;
+  }
+
+  get uri(): vscode.Uri {
+    return this.source.uri;
+  }
+
+  /** Where the text is now. */
+  get range(): vscode.Range {
+    return this.source.range;
+  }
+
+  /** About the document as a whole. */
+  get whole(): boolean {
+    return this.source.whole === true;
+  }
+
+  get running(): boolean {
+    return this.turns.some((turn) => turn.running);
+  }
+
+  isAbout(source: Source): boolean {
+    return this.source.uri.toString() === source.uri.toString() && this.source.range.isEqual(source.range);
+  }
+
+  /**
+   * The text as it is now, for the next question; as it was, when it is gone or its file is closed. From here on the
+   * thread counts as up to date.
+   */
+  read(): Source {
+    const document = vscode.workspace.textDocuments.find((each) => each.uri.toString() === this.uri.toString());
+    const text = document?.getText(this.source.range) ?? '';
+    if (text.trim() !== '') this.source = { ...this.source, text };
+    this.showSince(text.trim() === '' ? this.since : 'same');
+    return this.source;
+  }
+
+  /** The document was edited; `changes` as the editor reports them. */
+  edited({ document, contentChanges }: vscode.TextDocumentChangeEvent): void {
+    if (contentChanges.length === 0) return;
+    this.place(this.source.whole === true ? wholeRange(document) : moved(this.source.range, contentChanges));
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.settle(document, false), SETTLE_MS);
+  }
+
+  /** The document was opened; its file may have changed while it was not. */
+  opened(document: vscode.TextDocument): void {
+    this.settle(document, true);
+  }
+
+  /** Shows a change of a turn, at once or with the next ones. */
+  show(when: 'now' | 'soon'): void {
+    if (when === 'now') this.rendering.flush();
+    else this.rendering.request();
+  }
+
+  /** A resolved thread folds; its mark in the margin stays. */
+  setResolved(resolved: boolean): void {
+    this.thread.state = resolved ? vscode.CommentThreadState.Resolved : vscode.CommentThreadState.Unresolved;
+    this.thread.collapsibleState = resolved
+      ? vscode.CommentThreadCollapsibleState.Collapsed
+      : vscode.CommentThreadCollapsibleState.Expanded;
+    this.render();
+  }
+
+  dispose(): void {
+    clearTimeout(this.settling);
+    this.rendering.dispose();
+    for (const turn of this.turns) turn.dispose();
+    this.thread.dispose();
+  }
+
+  private render(): void {
+    const resolved = this.thread.state === vscode.CommentThreadState.Resolved;
+    this.thread.contextValue = this.running ? 'running' : resolved ? 'resolved' : 'settled';
+    this.thread.comments = this.turns.flatMap((turn) => turn.comments);
+  }
+
+  private settle(document: vscode.TextDocument, reopened: boolean): void {
+    if (this.source.whole === true) this.place(wholeRange(document));
+    const { range, text: wanted, whole } = this.source;
+    if (wanted.length > MOST_COMPARED && !reopened) {
+      this.showSince('edited');
+      return;
+    }
+    const text = document.getText(document.validateRange(range));
+    if (text === wanted) {
+      this.showSince('same');
+      return;
+    }
+    if (whole === true) {
+      this.showSince('edited');
+      return;
+    }
+    // Cut and pasted, taken away and brought back by undo, or moved while the file was closed.
+    const lost = text.trim() === '';
+    if (lost || reopened) {
+      const found = locate(document.getText(), { head: wanted }, range.start.line);
+      if (found !== undefined && (found.exact || reopened)) {
+        this.place(found);
+        this.showSince(found.exact ? 'same' : 'edited');
+        return;
+      }
+    }
+    this.showSince(lost ? 'gone' : 'edited');
+  }
+
+  private place({ start, end }: Span): void {
+    if (compare(this.source.range.start, start) === 0 && compare(this.source.range.end, end) === 0) return;
+    const range = new vscode.Range(start.line, start.character, end.line, end.character);
+    this.source = { ...this.source, range };
+    if (this.source.whole === true) return;
+    this.thread.range = range;
+    this.thread.label = this.label();
+  }
+
+  private showSince(since: Since): void {
+    if (this.since === since) return;
+    this.since = since;
+    this.thread.label = this.label();
+  }
+
+  private label(): string {
+    const title = answerTitle(this.turns[0]?.asked.task ?? 'ask', this.source.range, this.source.whole === true);
+    switch (this.since) {
+      case 'same':
+        return title;
+      case 'edited':
+        return vscode.l10n.t('{0} · edited since', title);
+      case 'gone':
+        return vscode.l10n.t('{0} · its text is gone', title);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import * as vscode from 'vscode';
+import { plainAsMarkdown } from '../markdown';
+import { linesText, taskTitle } from '../tasks';
+import type { Entry } from './entry';
+import type { History } from './history';
+
+export const HISTORY_VIEW = 'flan.history';
+export const REOPEN_COMMAND = 'flan.history.reopen';
+
+/** The answers of one day. */
+interface Day {
+  readonly title: string;
+  readonly entries: Entry[];
+}
+
+type Node = Day | Entry;
+
+function isDay(node: Node): node is Day {
+  return 'entries' in node;
+}
+
+/** The history as a tree: days, and under them answers, the newest first. */
+export class HistoryView implements vscode.Disposable, vscode.TreeDataProvider<Node> {
+  private readonly history: History;
+  readonly onDidChangeTreeData: vscode.Event<void>;
+  private readonly view: vscode.Disposable;
+
+  constructor(history: History) {
+    this.history = history;
+    this.onDidChangeTreeData = history.onDidChange;
+    this.view = vscode.window.createTreeView(HISTORY_VIEW, { treeDataProvider: this, showCollapseAll: true });
+  }
+
+  async getChildren(node?: Node): Promise<Node[]> {
+    if (node === undefined) return byDay(await this.history.entries());
+    return isDay(node) ? node.entries : [];
+  }
+
+  getTreeItem(node: Node): vscode.TreeItem {
+    if (isDay(node)) return new vscode.TreeItem(node.title, vscode.TreeItemCollapsibleState.Expanded);
+    const item = new vscode.TreeItem(titleOf(node), vscode.TreeItemCollapsibleState.None);
+    item.id = node.id;
+    item.description = oneLine(node.answer);
+    item.tooltip = tooltip(node);
+    item.iconPath = new vscode.ThemeIcon(ICONS[node.asked.task]);
+    item.contextValue = 'answer';
+    item.command = { command: REOPEN_COMMAND, title: vscode.l10n.t('Show the Answer at Its Text'), arguments: [node] };
+    item.accessibilityInformation = { label: [titleOf(node), placeOf(node), node.answer].join(', ') };
+    return item;
+  }
+
+  dispose(): void {
+    this.view.dispose();
+  }
+}
+
+const ICONS: Readonly<Record<Entry['asked']['task'], string>> = {
+  explain: 'lightbulb',
+  summarize: 'list-flat',
+  ask: 'question',
+  generate: 'edit-sparkle',
+};
+
+/** The question, else what was done with which file. */
+export function titleOf({ asked, subject }: Entry): string {
+  return asked.shown ?? asked.question ?? vscode.l10n.t('{0} of {1}', taskTitle(asked.task), fileOf(subject.uri));
+}
+
+/** `retry.py · lines 4 to 12`, as the file was then. */
+export function placeOf({ subject }: Entry): string {
+  const name = vscode.workspace.asRelativePath(vscode.Uri.parse(subject.uri));
+  const file = name.startsWith('/') ? fileOf(subject.uri) : name;
+  return `${file} · ${subject.whole === true ? vscode.l10n.t('the whole file') : linesText(subject)}`;
+}
+
+function fileOf(uri: string): string {
+  const { path } = vscode.Uri.parse(uri);
+  return path.slice(path.lastIndexOf('/') + 1) || uri;
+}
+
+export function timeOf({ time }: Entry): string {
+  return new Date(time).toLocaleTimeString(vscode.env.language, { hour: '2-digit', minute: '2-digit' });
+}
+
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
+
+function tooltip(entry: Entry): vscode.MarkdownString {
+  const { result, answer } = entry;
+  const facts = [placeOf(entry), result.model, timeOf(entry)].join(' · ');
+  const text = new vscode.MarkdownString(
+    `**${plainAsMarkdown(titleOf(entry))}**\n\n${plainAsMarkdown(answer)}\n\n${plainAsMarkdown(facts)}`,
+  );
+  text.supportHtml = true;
+  return text;
+}
+
+function byDay(entries: readonly Entry[]): Day[] {
+  const days: Day[] = [];
+  for (const entry of entries) {
+    const title = dayTitle(new Date(entry.time), new Date());
+    const last = days.at(-1);
+    if (last?.title === title) last.entries.push(entry);
+    else days.push({ title, entries: [entry] });
+  }
+  return days;
+}
+
+function dayTitle(day: Date, now: Date): string {
+  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+  if (day.toDateString() === now.toDateString()) return vscode.l10n.t('Today');
+  if (day.toDateString() === yesterday.toDateString()) return vscode.l10n.t('Yesterday');
+  return day.toLocaleDateString(vscode.env.language, { dateStyle: 'long' });
+}
