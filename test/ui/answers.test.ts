@@ -97,17 +97,26 @@ describe('a selection', () => {
 });
 
 describe('without a selection', () => {
-  it('the user is asked what to read, and sees it selected', async () => {
+  it('the paragraph around the cursor is read, and seen selected', async () => {
     await editor.openFile('notes.md');
     await editor.goToLine(6);
     await editor.command('Flan: Summarize Selection');
-    await editor.quickPick.getByText('Nothing is selected').waitFor();
-    await editor.quickPickRows.filter({ hasText: 'This paragraph' }).waitFor();
-    await editor.picture('nothing-selected');
-    await editor.quickPickRows.filter({ hasText: 'The whole file' }).click();
-    const thread = editor.thread('Summary · lines 1 to 6');
+    const thread = editor.thread('Summary · line 6');
     await thread.settled();
-    expect(await thread.answer()).toBe((await cli(workbench, 'summarize', 'notes.md')).text);
+    expect(await thread.answer()).toBe((await cli(workbench, 'summarize', 'notes.md:6-6')).text);
+    await editor.picture('nothing-selected');
+  });
+
+  it('the user is asked when there is nothing around the cursor', async () => {
+    await editor.openFile('retry.py');
+    await editor.goToLine(2);
+    await editor.command('Flan: Explain Selection');
+    await editor.quickPick.getByText('Nothing is selected').waitFor();
+    await editor.picture('nothing-around');
+    await editor.quickPickRows.filter({ hasText: 'The whole file' }).click();
+    const thread = editor.thread('Explanation · lines 1 to 16');
+    await thread.settled();
+    expect(await thread.answer()).toBe((await cli(workbench, 'explain', 'retry.py')).text);
   });
 
   it('an empty file is named as such', async () => {

@@ -7,14 +7,12 @@ import { Editor, launchBrowser, type Thread } from './support/editor';
 import { FILES } from './support/files';
 import { Workbench } from './support/workbench';
 
-const page = `<!doctype html>
-<html>
-  <body>
-    <ul>
-      <li>Every snapshot is compressed before it is uploaded.</li>
-    </ul>
-  </body>
-</html>
+const page = `<?xml version="1.0"?>
+<list>
+  <items>
+    <item>Every snapshot is compressed before it is uploaded.</item>
+  </items>
+</list>
 `;
 
 let workbench: Workbench;
@@ -22,7 +20,7 @@ let browser: Browser;
 let editor: Editor;
 
 beforeAll(async () => {
-  workbench = await Workbench.start({ files: { ...FILES, 'page.html': page } });
+  workbench = await Workbench.start({ files: { ...FILES, 'page.xml': page } });
   browser = await launchBrowser();
   editor = await Editor.open(browser, workbench);
 });
@@ -90,7 +88,13 @@ describe('a thread', () => {
     const thread = await explained('retry.py', 4, 12);
     await thread.titleAction('Resolve').click();
     await expect.poll(() => thread.root.count()).toBe(0);
+    console.log(
+      await editor.page.evaluate(
+        `[...document.querySelectorAll('[class*="comment"]')].map(e=>e.className+' '+JSON.stringify(e.getBoundingClientRect())).join('\\n')`,
+      ),
+    );
     await editor.page.locator('.comment-range-glyph').first().click();
+    await editor.picture('unresolving');
     await thread.titleAction('Unresolve').click();
     await thread.titleAction('Resolve').waitFor();
   });
@@ -117,10 +121,10 @@ describe('an answer', () => {
   });
 
   it('becomes a block comment where a language has no others', async () => {
-    const thread = await explained('page.html', 5, 5);
+    const thread = await explained('page.xml', 4, 4);
     await thread.action('Insert as a Comment Above the Text').click();
     await editor.command('File: Save');
-    await expect.poll(() => file('page.html')).toMatch(/^ {6}<!--[\s\S]*?-->\n {6}<li>Every/m);
+    await expect.poll(() => file('page.xml')).toMatch(/^ {4}<!--[\s\S]*?-->\n {4}<item>Every/m);
   });
 
   it('of a text without comments can go to the cursor instead', async () => {
