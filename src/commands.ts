@@ -34,8 +34,12 @@ export function registerCommands(answers: Answers, texts: Texts): vscode.Disposa
 /** Several selections are several questions: each text is read by itself, and answered under itself. */
 async function answerEach(answers: Answers, sources: readonly Source[], asked: Asked): Promise<void> {
   const [first] = sources;
-  const editor = vscode.window.activeTextEditor;
   if (first === undefined) return;
-  if (editor !== undefined && editor.document.uri.toString() === first.uri.toString()) revealAnswer(editor, first);
+  const editor = vscode.window.activeTextEditor;
+  if (editor !== undefined && editor.document.uri.toString() === first.uri.toString()) {
+    // A click on a thread's mark in the margin goes by where the selection ends: on the line of the mark, not below it.
+    editor.selections = sources.map(({ range }) => new vscode.Selection(range.start, range.end));
+    revealAnswer(editor, first);
+  }
   await Promise.all(sources.map((source) => answers.start(source, asked)));
 }

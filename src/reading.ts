@@ -26,8 +26,8 @@ export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Sourc
   const block = await blockAround(editor.document, editor.selection.active);
   const range = block ?? (await pickRange(editor.document, task));
   if (range === undefined) return [];
-  // The user sees what is read, exactly as if it had been selected by hand.
   const source = sourceOf(editor.document, range);
+  // The user sees what is read, exactly as if it had been selected by hand.
   editor.selection = new vscode.Selection(source.range.start, source.range.end);
   return editor.document.uri.scheme === 'output' ? copies([source], texts) : [source];
 }

@@ -94,7 +94,6 @@ describe('a thread', () => {
       ),
     );
     await editor.page.locator('.comment-range-glyph').first().click();
-    await editor.picture('unresolving');
     await thread.titleAction('Unresolve').click();
     await thread.titleAction('Resolve').waitFor();
   });
@@ -113,7 +112,7 @@ describe('an answer', () => {
     for (const line of added) expect(line).toMatch(/^ {4}# \S/);
     for (const line of added) expect(line.length).toBeLessThanOrEqual(80);
     expect(added.flatMap((line) => line.slice(6).split(' '))).toEqual(answer);
-    expect(await thread.title()).toBe(`Explanation · lines ${6 + added.length} to ${9 + added.length}`);
+    await expect.poll(() => thread.title()).toBe(`Explanation · lines ${6 + added.length} to ${9 + added.length}`);
     await editor.picture('inserted-comment');
     await editor.page.locator('.editor-group-container.active .monaco-editor').first().press('Control+z');
     await editor.command('File: Save');
