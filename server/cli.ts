@@ -18,6 +18,8 @@ async function run(command: Command, output: Output): Promise<void> {
       return (await import('./cli/tasks')).runTask(command, output);
     case 'score':
       return (await import('./cli/score')).score(command, output);
+    case 'run':
+      return (await import('./cli/run')).runSet(command, output);
     case 'models':
       return (await import('./cli/models')).listModels(command, output);
     case 'status':

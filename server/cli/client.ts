@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type CancellationToken, createMessageConnection, type MessageConnection } from 'vscode-jsonrpc/node';
 import { type Connection, type ConnectOptions, connect, connectIfRunning } from '../connect';
 import { FlanError } from '../errors';
-import type { Progress } from '../protocol';
+import type { Progress, PromptProgress } from '../protocol';
 import { fromResponseError, isConnectionError } from '../rpc/errors';
 
 /** The connection broke before the answer came: the process was killed, or native code in it failed. */
@@ -29,7 +29,7 @@ export class ServerClient {
   readonly #connection: Connection;
   readonly #rpc: MessageConnection;
   readonly #gone: Promise<never>;
-  readonly #listeners = new Map<number, (progress: Progress) => void>();
+  readonly #listeners = new Map<number, (progress: PromptProgress) => void>();
   #nextToken = 1;
 
   private constructor(connection: Connection) {
@@ -44,7 +44,7 @@ export class ServerClient {
     this.#gone.catch(() => {});
     connection.socket.on('error', () => {});
     rpc.onError(() => connection.socket.destroy());
-    rpc.onNotification('$/progress', ({ token, value }: { token: number; value: Progress }) => {
+    rpc.onNotification('$/progress', ({ token, value }: { token: number; value: PromptProgress }) => {
       this.#listeners.get(token)?.(value);
     });
     rpc.listen();
@@ -105,14 +105,15 @@ export class ServerClient {
   }
 
   /** As `request`, with the progress that the server reports meanwhile. */
-  async requestWithProgress<R>(
+  async requestWithProgress<R, P extends PromptProgress = Progress>(
     method: string,
     params: object,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: P) => void,
     token?: CancellationToken,
   ): Promise<R> {
     const progressToken = this.#nextToken++;
-    this.#listeners.set(progressToken, onProgress);
+    // A method has progress of its own kinds only.
+    this.#listeners.set(progressToken, onProgress as (progress: PromptProgress) => void);
     try {
       return await this.request<R>(method, { ...params, progressToken }, token);
     } finally {

@@ -10,6 +10,7 @@ Usage: flan COMMAND [OPTIONS]
   ask QUESTION FILE...       answer a question from texts
   generate --prompt TEXT     the raw model, no template added
   score --prompt T --answer A  log-probability of an answer
+  run SET FILE               a prompt set on every line of a file, or on a column of a table
   convert DIR --out DIR2     turn a checkpoint folder into a pre-quantized model
   models                     what is installed; --available: what could be, and what of it fits this machine
   doctor                     what this machine can run, and why not
@@ -54,6 +55,30 @@ ${ALL}`,
 
 The natural log-probability of an answer after a prompt, in all and by token. The end token counts.
 
+${MODEL}
+${JSON_LINE}`,
+  run: `Usage: flan run SET FILE [OPTIONS]        every line of a text file, every row of a table
+       flan run SET --input TEXT             one input
+       flan run SET --check                  each example predicted from the others
+       flan run --list                       which sets there are
+
+SET is a file, the name of a set in .flan/prompts of this folder or one above it, or the name of a set that comes with
+flan. FILE is text (a line is an input), CSV, TSV or JSON lines; - reads standard input. Without further options one
+answer a line goes to standard output. Ctrl-C stops at the next word and keeps what is done. The exit code is 1 when an
+input got no answer.
+
+  --input TEXT            one input instead of a file
+  --whole                 the whole file is one input, for example: git diff | flan run commit-message --whole -
+  --column NAME           which column of a table (its name, or its number from 1)
+  --format csv|tsv|jsonl|json|markdown|lines   what the file is (default: by its ending and its text)
+  --header, --no-header   whether the first row of a table names its columns (default: by its text)
+  --jsonl, --csv          results with all that is known of them; for a table, CSV keeps its columns
+  --out FILE              write the results to FILE when all are there; until then they are kept in FILE.partial
+  --resume                go on where a run with --out was stopped
+  --drop                  where a prompt is too long, leave examples away, the last ones first, and say which
+  --dry-run               show the prompt and count its tokens; nothing is run
+  --check                 agreement, and how likely the model finds each example's own output
+  --keep                  with --check: keep the results; later checks are compared with them
 ${MODEL}
 ${JSON_LINE}`,
   convert: `Usage: flan convert DIR --out DIR2 [--json]

@@ -53,7 +53,7 @@ function readNotes(read: ReadPart, sources: readonly Source[]): string[] {
   });
 }
 
-function substitutionNote(substitutions: readonly Substitution[]): string {
+export function substitutionNote(substitutions: readonly Substitution[]): string {
   const shown = substitutions.slice(0, SHOWN_SUBSTITUTIONS).map(({ char, as }) => {
     return `${visible(char)} ${as === null ? 'was lost' : `as ${visible(as)}`}`;
   });

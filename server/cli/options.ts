@@ -34,6 +34,25 @@ const OPTIONS = {
     'prompt-file': { type: 'string' },
     answer: { type: 'string' },
   },
+  run: {
+    ...MODEL_OPTIONS,
+    ...JSON_OPTION,
+    jsonl: { type: 'boolean' },
+    csv: { type: 'boolean' },
+    input: { type: 'string' },
+    whole: { type: 'boolean' },
+    column: { type: 'string' },
+    format: { type: 'string' },
+    header: { type: 'boolean' },
+    'no-header': { type: 'boolean' },
+    out: { type: 'string' },
+    resume: { type: 'boolean' },
+    drop: { type: 'boolean' },
+    check: { type: 'boolean' },
+    keep: { type: 'boolean' },
+    'dry-run': { type: 'boolean' },
+    list: { type: 'boolean' },
+  },
   convert: { ...JSON_OPTION, out: { type: 'string' } },
   pull: JSON_OPTION,
   models: { ...JSON_OPTION, available: { type: 'boolean' } },
@@ -168,7 +187,7 @@ export function optionalNumber(command: Command, option: string, limits: Limits 
   return value;
 }
 
-function oneOf<const V extends string>(command: Command, option: string, values: readonly V[]): V | undefined {
+export function oneOf<const V extends string>(command: Command, option: string, values: readonly V[]): V | undefined {
   const text = command.value(option);
   if (text === undefined) return undefined;
   const found = values.find((value) => value === text);

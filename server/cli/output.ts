@@ -56,6 +56,11 @@ export class Output {
     }
   }
 
+  /** How many of many are done. */
+  progressOf(done: number, of: number): void {
+    if (done < of) this.progress(`${done} of ${of}`);
+  }
+
   text(append: string): void {
     if (this.#quiet) return;
     this.#clear();
@@ -110,6 +115,9 @@ export function showProgress(output: Output): (progress: Progress) => void {
         break;
       case 'text':
         output.text(progress.append);
+        break;
+      case 'voting':
+        output.moment(`${progress.finished} of ${progress.of} votes`);
         break;
     }
   };

@@ -28,14 +28,20 @@ interface Range {
   readonly to: number;
 }
 
-/** Reads one source. Throws SourceError (it cannot be read) or UsageError (the range makes no sense). */
-export function readSource(argument: string): Source {
+/**
+ * Reads one source. Throws SourceError (it cannot be read) or UsageError (the range makes no sense).
+ * `limit`: most bytes; a table is read row by row and may be larger than a text.
+ */
+export function readSource(argument: string, limit = MAX_SOURCE_BYTES): Source {
   if (argument === '')
     throw new UsageError('A file name is empty. Give a file, FILE:FROM-TO, or - for standard input.');
   const { path, range } = split(argument);
   const name = path === '-' ? 'standard input' : path;
-  const text = decode(path === '-' ? readStdin() : readFile(path, range !== undefined), name);
-  const part = range === undefined ? text : lines(text, range, name);
+  const text = decode(
+    path === '-' ? readStdin(limit) : readFile(path, range === undefined ? limit : MAX_FILE_BYTES),
+    name,
+  );
+  const part = range === undefined ? text : lines(text, range, name, limit);
   if (part.trim() === '')
     throw new SourceError(`${argument === '-' ? name : argument} is empty: there is nothing to read.`);
   return { name, text: part, firstLine: range?.from ?? 1, languageId: languageOf(path) };
@@ -58,7 +64,7 @@ function split(argument: string): { readonly path: string; readonly range: Range
   return { path: match[1], range: { from, to } };
 }
 
-function readFile(path: string, hasRange: boolean): Buffer {
+function readFile(path: string, limit: number): Buffer {
   let size: number;
   try {
     const stat = statSync(path);
@@ -67,8 +73,7 @@ function readFile(path: string, hasRange: boolean): Buffer {
   } catch (error) {
     throw error instanceof FlanError ? error : unreadable(path, error);
   }
-  const limit = hasRange ? MAX_FILE_BYTES : MAX_SOURCE_BYTES;
-  if (size > limit) throw tooLarge(path, size);
+  if (size > limit) throw tooLarge(path, size, limit);
   let file: number | undefined;
   try {
     file = openSync(path, 'r');
@@ -80,9 +85,9 @@ function readFile(path: string, hasRange: boolean): Buffer {
   }
 }
 
-function readStdin(): Buffer {
+function readStdin(limit: number): Buffer {
   try {
-    return readAll(0, MAX_SOURCE_BYTES, 'standard input');
+    return readAll(0, limit, 'standard input');
   } catch (error) {
     throw error instanceof FlanError ? error : unreadable('standard input', error);
   }
@@ -109,7 +114,7 @@ function readAll(file: number, limit: number, name: string): Buffer {
     }
     if (count === 0) break;
     total += count;
-    if (total > limit) throw tooLarge(name, total);
+    if (total > limit) throw tooLarge(name, total, limit);
     pieces.push(piece.subarray(0, count));
   }
   return Buffer.concat(pieces);
@@ -127,20 +132,23 @@ function decode(bytes: Buffer, name: string): string {
   }
 }
 
-function lines(text: string, { from, to }: Range, name: string): string {
+function lines(text: string, { from, to }: Range, name: string, limit: number): string {
   const all = text.split('\n');
   // The line after a final newline is not one that an editor counts as text.
   const count = all.at(-1) === '' ? all.length - 1 : all.length;
   if (from > count)
     throw new SourceError(`${name} has ${count} ${count === 1 ? 'line' : 'lines'}: there is no line ${from}.`);
   const part = all.slice(from - 1, Math.min(to, count)).join('\n');
-  if (Buffer.byteLength(part) > MAX_SOURCE_BYTES) throw tooLarge(`${name}:${from}-${to}`, Buffer.byteLength(part));
+  const size = Buffer.byteLength(part);
+  if (size > limit) throw tooLarge(`${name}:${from}-${to}`, size, limit);
   return part;
 }
 
-function tooLarge(name: string, bytes: number): SourceError {
+function tooLarge(name: string, bytes: number, limit: number): SourceError {
   const size = (bytes / 1024 / 1024).toFixed(1);
-  return new SourceError(`${name} is too large (${size} MB, at most 2 MB). Choose lines with FILE:FROM-TO.`);
+  return new SourceError(
+    `${name} is too large (${size} MB, at most ${Math.floor(limit / 1024 / 1024)} MB). Choose lines with FILE:FROM-TO.`,
+  );
 }
 
 function unreadable(name: string, error: unknown): SourceError {

@@ -146,9 +146,27 @@ function csvRows(text: string, delimiter: string, quote: '"' | false): Row[] {
     });
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    const { lines } = error as CsvError & { readonly lines?: number };
-    throw new TableError(lines ?? 1, csvReason(error));
+    const { lines = 1 } = error as CsvError & { readonly lines?: number };
+    // The library knows only that the text has come to its end by then.
+    const line = error.code === 'CSV_QUOTE_NOT_CLOSED' ? openQuoteLine(text, delimiter) : lines;
+    throw new TableError(line, csvReason(error));
   }
+}
+
+/** The line of the last quote that opens a cell and is never closed. */
+function openQuoteLine(text: string, delimiter: string): number {
+  let line = 1;
+  let opened = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charAt(at);
+    if (char === '\n') line++;
+    if (char !== '"') continue;
+    if (opened > 0) {
+      if (text.charAt(at + 1) === '"') at++;
+      else opened = 0;
+    } else if (at === 0 || text.charAt(at - 1) === delimiter || text.charAt(at - 1) === '\n') opened = line;
+  }
+  return opened || line;
 }
 
 function csvReason(error: CsvError): string {

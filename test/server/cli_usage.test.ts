@@ -23,6 +23,7 @@ describe('usage', () => {
       'ask',
       'generate',
       'score',
+      'run',
       'convert',
       'models',
       'pull',
