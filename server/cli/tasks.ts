@@ -77,7 +77,7 @@ function about(
 ): { readonly params: RunParams; readonly sources: readonly Source[] } {
   if (files.filter((file) => file === '-').length > 1)
     throw new UsageError('Standard input (-) can be read only once.');
-  const sources = files.map(readSource);
+  const sources = files.map((file) => readSource(file));
   const [first] = sources;
   const text = sources.map((source) => source.text).join('\n\n');
   const languages = new Set(sources.map((source) => source.languageId));
