@@ -1,4 +1,4 @@
-// Bundles the extension, the server, its model thread, and the command line into dist/, with the compiled CUDA kernels.
+// Bundles the extension, the server, its threads, and the command line into dist/, with the compiled CUDA kernels.
 // Native packages stay outside.
 import { cpSync } from 'node:fs';
 import { build } from 'esbuild';
@@ -38,6 +38,7 @@ await Promise.all([
       server: 'server/main.ts',
       worker: 'server/runtime/worker.ts',
       meter: 'server/runtime/meter-worker.ts',
+      quantizer: 'server/weights/quantize_thread.ts',
       cli: 'server/cli.ts',
     },
     outdir: 'dist',

@@ -1,5 +1,5 @@
 /** convert: a checkpoint folder into a pre-quantized one, in this process. Ctrl-C leaves nothing half made. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UsageError } from '../errors';
 import { convertFolder } from '../weights/convert';
 import { humanBytes } from '../weights/small';
@@ -22,6 +22,7 @@ export async function convert(command: Command, output: Output): Promise<void> {
           return stop.token.isCancellationRequested;
         },
       },
+      quantizerFile: join(__dirname, 'quantizer.js'),
       onProgress: ({ message, fraction }) => output.progress(message, fraction),
     });
     const seconds = (performance.now() - start) / 1000;

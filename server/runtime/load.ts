@@ -20,6 +20,8 @@ export interface LoadRequest {
   readonly engine: EngineChoice;
   readonly weights: WeightChoice;
   readonly cacheDir: string;
+  /** The built thread that quantizes, for a model that has no int8 file yet. */
+  readonly quantizerFile?: string;
   readonly signal?: StopSignal;
   /**
    * Frees the model that is loaded now. Called when the new one was found in order and only its engine is left to make:
@@ -54,7 +56,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
 }
 
 async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest): Promise<LoadedModel> {
-  const { engine: choice, weights, cacheDir, signal, onProgress } = request;
+  const { engine: choice, weights, cacheDir, quantizerFile, signal, onProgress } = request;
   const start = performance.now();
   const loading = (message: string, fraction?: number) =>
     onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
@@ -65,6 +67,7 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     dir,
     format: weights,
     cacheDir,
+    quantizerFile,
     ...(signal === undefined ? {} : { signal }),
     onProgress: ({ message, fraction }) => loading(message, fraction),
   });

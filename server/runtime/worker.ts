@@ -2,6 +2,7 @@
  * The model thread: the only one that calls native code. Native calls block it, so cancelling does not come as a
  * message: it is a flag in shared memory, read between the steps of a job.
  */
+import { join } from 'node:path';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { FlanError } from '../errors';
 import type { Progress } from '../protocol';
@@ -74,6 +75,7 @@ class ModelHost {
       ...choice,
       ...(this.#model === undefined ? {} : { free }),
       cacheDir: this.#setup.cacheDir,
+      quantizerFile: join(__dirname, 'quantizer.js'),
       signal,
       onProgress: paceLoading((progress) => this.#send({ id, kind: 'progress', progress })),
     });

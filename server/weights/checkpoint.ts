@@ -7,7 +7,8 @@ import { basename, join } from 'node:path';
 import { FlanError } from '../errors';
 import { NotAModelError, SafetensorsError, TensorError } from './errors';
 import { bfloat16ToFloat, halfToFloat } from './halves';
-import type { TensorSpec } from './layout';
+import { paddedK, type TensorSpec } from './layout';
+import type { FloatType } from './quantize_portion';
 import { SafetensorsFile } from './safetensors';
 import { type CancelSignal, errorCode, show } from './small';
 import { DTYPE_BYTES, type OpenFile, type TensorFile, type TensorInfo } from './tensorfile';
@@ -57,13 +58,25 @@ export interface Rows {
   readonly values: Float32Array;
 }
 
+/** Some rows of a tensor as they are stored. The buffer is used again: it is valid until the next but one rows are asked for. */
+export interface StoredRows {
+  readonly row: number;
+  readonly rows: number;
+  readonly dtype: FloatType;
+  /** `dtype` [rows, K]. */
+  readonly bytes: Uint8Array;
+}
+
 /** Where the tensors of a model are read from: an original checkpoint or a weight file. */
 export interface TensorSource {
   /** The file that holds a tensor, for messages. */
   fileOf(name: string): string;
   /** @throws TensorError for the first tensor that is missing or has another shape or type than it must have. */
   check(specs: readonly TensorSpec[]): void;
+  /** A tensor in portions of some rows, as float32. */
   rows(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<Rows, void, void>;
+  /** The same as it is stored. */
+  stored(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<StoredRows, void, void>;
   close(): Promise<void>;
 }
 
@@ -71,7 +84,7 @@ export interface TensorSource {
 const EMBEDDINGS = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'];
 
 /** The types that weights are read from. Quantized checkpoints of other programs have integer ones. */
-const FLOATS = ['F64', 'F32', 'F16', 'BF16'];
+const FLOATS: readonly FloatType[] = ['F64', 'F32', 'F16', 'BF16'];
 
 interface Located {
   readonly file: TensorFile;
@@ -194,14 +207,22 @@ export class Checkpoint implements TensorSource {
   }
 
   async *rows(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<Rows, void, void> {
-    const { file, info } = this.#checked(spec);
+    let target: Float32Array | undefined;
+    for await (const { row, rows, dtype, bytes } of this.stored(spec, signal)) {
+      // The first portion is the largest one.
+      target ??= new Float32Array(bytes.length / DTYPE_BYTES[dtype]);
+      yield { row, rows, values: asFloat(bytes, dtype, target) };
+    }
+  }
+
+  async *stored(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<StoredRows, void, void> {
+    const { file, info, dtype } = this.#checked(spec);
     const k = spec.shape.at(-1) ?? 1;
-    const rowBytes = k * DTYPE_BYTES[info.dtype];
-    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
-    const target = new Float32Array(Math.min(pieceRows * k, info.bytes / DTYPE_BYTES[info.dtype]));
-    for await (const piece of file.pieces(info.name, pieceRows * rowBytes, signal)) {
-      const values = asFloat(piece.bytes, info.dtype, target);
-      yield { row: piece.offset / rowBytes, rows: values.length / k, values };
+    const rowBytes = k * DTYPE_BYTES[dtype];
+    // Rows that are shorter than a block take one in int8.
+    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / Math.max(rowBytes, paddedK(k))));
+    for await (const { offset, bytes } of file.pieces(info.name, pieceRows * rowBytes, signal)) {
+      yield { row: offset / rowBytes, rows: bytes.length / rowBytes, dtype, bytes };
     }
   }
 
@@ -220,7 +241,7 @@ export class Checkpoint implements TensorSource {
     return undefined;
   }
 
-  #checked(spec: TensorSpec): Located {
+  #checked(spec: TensorSpec): Located & { readonly dtype: FloatType } {
     const found = this.#find(spec.name);
     if (!found) {
       throw new TensorError(
@@ -234,16 +255,17 @@ export class Checkpoint implements TensorSource {
       const shapes = `has shape [${info.shape.join(', ')}], but config.json asks for [${spec.shape.join(', ')}]`;
       throw new TensorError(spec.name, file.path, `${shapes}. Weights and config.json must be of the same model.`);
     }
-    if (!FLOATS.includes(info.dtype)) {
+    const dtype = FLOATS.find((float) => float === info.dtype);
+    if (!dtype) {
       const types = `has the type ${info.dtype}; weights are read from ${FLOATS.join(', ')}`;
       throw new TensorError(spec.name, file.path, `${types}. Use the original, unquantized checkpoint.`);
     }
-    return found;
+    return { file, info, dtype };
   }
 }
 
 /** Views or converts a piece of a tensor; `target` is filled only where the type is not F32 already. */
-function asFloat(bytes: Uint8Array, dtype: TensorInfo['dtype'], target: Float32Array): Float32Array {
+function asFloat(bytes: Uint8Array, dtype: FloatType, target: Float32Array): Float32Array {
   const count = bytes.length / DTYPE_BYTES[dtype];
   const values = target.subarray(0, count);
   switch (dtype) {
@@ -261,8 +283,6 @@ function asFloat(bytes: Uint8Array, dtype: TensorInfo['dtype'], target: Float32A
     case 'F64':
       values.set(new Float64Array(bytes.buffer, bytes.byteOffset, count));
       return values;
-    default:
-      throw new TypeError(`${dtype} is not read as a weight`);
   }
 }
 

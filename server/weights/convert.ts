@@ -23,7 +23,10 @@ export interface ConvertOptions {
   readonly stampDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: CancelSignal;
-  /** Seams for tests: how the file is created, and how many bytes are free in a folder. */
+  /** The built thread that quantizes (see Quantizer); without it, the caller's own thread does. */
+  readonly quantizerFile?: string | undefined;
+  /** Seams for tests: from which size on threads are used, how the file is created, how many bytes are free in a folder. */
+  readonly threadsFromBytes?: number;
   readonly openOutput?: OpenOutput;
   readonly freeBytes?: (dir: string) => Promise<number>;
 }
@@ -125,7 +128,7 @@ const COMPANIONS = [
 ];
 
 export interface ConvertFolderOptions
-  extends Pick<ConvertOptions, 'onProgress' | 'signal' | 'openOutput' | 'freeBytes'> {}
+  extends Pick<ConvertOptions, 'onProgress' | 'signal' | 'quantizerFile' | 'openOutput' | 'freeBytes'> {}
 
 /**
  * Makes a pre-quantized model folder: the int8 weight file, the configuration, the tokenizer, and the original's card and

@@ -1,5 +1,5 @@
 /** An int8 weight file as a source of float32 tensors. */
-import type { Rows, TensorSource } from './checkpoint';
+import type { Rows, StoredRows, TensorSource } from './checkpoint';
 import { TensorError } from './errors';
 import { verifyWeightFile, type WeightFile } from './file';
 import { BLOCK, paddedK, type TensorSpec } from './layout';
@@ -64,6 +64,12 @@ export class DequantizedFile implements TensorSource {
       const values = target.subarray(0, rows * k);
       dequantizeRows(piece.bytes, scales, rows, k, values);
       yield { row, rows, values };
+    }
+  }
+
+  async *stored(spec: TensorSpec, signal?: CancelSignal): AsyncGenerator<StoredRows, void, void> {
+    for await (const { row, rows, values } of this.rows(spec, signal)) {
+      yield { row, rows, dtype: 'F32', bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
     }
   }
 

@@ -10,12 +10,16 @@ import { isRunning } from './lock';
 import type { OpenModel } from './model';
 import { columnsOf, rowsOf, type TensorErrorEntry } from './plan';
 import { UnquantizableError } from './quantize';
+import { Quantizer } from './quantizer';
 import { PlainSink, QuantizedSink } from './sinks';
 import { type CancelSignal, errorCode, humanBytes, inSteps, throwIfCancelled } from './small';
 import { diskErrors, WeightWriter } from './writer';
 
 /** Left free on the disk: a full one breaks other programs, too. */
 const DISK_MARGIN_BYTES = 64 * 1024 * 1024;
+
+/** The smallest weight file that threads are started for. */
+const THREADS_FROM_BYTES = 64 * 1024 * 1024;
 
 /** A name beside `out` that no other conversion uses, and that tells whose it is. */
 export function temporaryName(out: string): string {
@@ -27,10 +31,13 @@ export async function make(model: OpenModel, options: ConvertOptions): Promise<W
   const { out } = options;
   const temporary = temporaryName(out);
   let writer: WeightWriter | undefined;
+  // Starting threads takes longer than a small model.
+  const { quantizerFile, threadsFromBytes = THREADS_FROM_BYTES } = options;
+  const quantizer = new Quantizer(model.plan.dataBytes < threadsFromBytes ? {} : { threadFile: quantizerFile });
   try {
     await checkSpace(model.plan.dataBytes, options);
     writer = await WeightWriter.create(temporary, model.plan, model.identity, options.openOutput);
-    const errors = await writeTensors(model, writer, options);
+    const errors = await writeTensors(model, writer, quantizer, options);
     await writer.finish(errors, options.signal);
     writer = undefined;
     throwIfCancelled(options.signal);
@@ -39,6 +46,8 @@ export async function make(model: OpenModel, options: ConvertOptions): Promise<W
     await writer?.abandon();
     await rm(temporary, { force: true });
     throw error;
+  } finally {
+    await quantizer.close();
   }
 }
 
@@ -110,6 +119,7 @@ export async function syncFolder(dir: string): Promise<void> {
 async function writeTensors(
   model: OpenModel,
   writer: WeightWriter,
+  quantizer: Quantizer,
   options: ConvertOptions,
 ): Promise<TensorErrorEntry[]> {
   const { plan } = model;
@@ -120,7 +130,7 @@ async function writeTensors(
   const message = `${verb} ${humanBytes(plan.dataBytes)} of weights`;
   let done = 0;
   for (const i of plan.specs.keys()) {
-    const entry = await writeTensor(model, i, writer, options.signal, (values) => {
+    const entry = await writeTensor(model, i, writer, quantizer, options.signal, (values) => {
       done += values;
       report({ message, fraction: done / total });
     });
@@ -130,16 +140,17 @@ async function writeTensors(
 }
 
 /**
- * Quantizes or converts one tensor. Several may be written at a time.
+ * Quantizes or converts one tensor. Several may be written at a time, also with one quantizer.
  *
  * @param index of the tensor in `model.plan.specs`.
- * @param onValues gets the number of weights of every portion that was worked on.
+ * @param onValues gets the number of weights of every portion that was taken.
  * @returns what the tensor lost by quantizing; undefined for one that is kept in F32.
  */
 export async function writeTensor(
   model: OpenModel,
   index: number,
   writer: WeightWriter,
+  quantizer: Quantizer,
   signal: CancelSignal | undefined,
   onValues: (values: number) => void,
 ): Promise<TensorErrorEntry | undefined> {
@@ -147,28 +158,36 @@ export async function writeTensor(
   const spec = plan.specs[index];
   if (!spec) throw new RangeError(`there is no tensor ${index}`);
   const wanted = model.wanted[index] ?? spec;
-  const errors: TensorErrorEntry[] = [];
   const factor = spec.name === 'lm_head.weight' ? (model.output?.factor ?? 1) : 1;
-  const sink =
-    plan.format === 'int8' && spec.kind === 'matrix'
-      ? new QuantizedSink(spec, writer, errors)
-      : new PlainSink(spec, writer);
-  for await (const part of source.rows(wanted, signal)) {
-    throwIfCancelled(signal);
-    if (factor !== 1) for (let j = 0; j < part.values.length; j++) part.values[j] = (part.values[j] ?? 0) * factor;
-    try {
-      await sink.add(part.row, part.rows, part.values);
-    } catch (error) {
-      if (!(error instanceof UnquantizableError)) throw error;
-      const where = `at row ${part.row + error.row}, column ${error.column}`;
-      throw new TensorError(
-        wanted.name,
-        source.fileOf(wanted.name),
-        `${error.message} ${where}. Download the file again.`,
-      );
+  try {
+    if (plan.format === 'int8' && spec.kind === 'matrix') {
+      const sink = new QuantizedSink(spec, writer, quantizer, factor);
+      try {
+        for await (const part of source.stored(wanted, signal)) {
+          throwIfCancelled(signal);
+          await sink.add(part);
+          onValues(part.rows * columnsOf(spec));
+        }
+        return await sink.end();
+      } finally {
+        await sink.settle();
+      }
     }
-    onValues(part.values.length);
+    const sink = new PlainSink(spec, writer);
+    for await (const part of source.rows(wanted, signal)) {
+      throwIfCancelled(signal);
+      if (factor !== 1) for (let j = 0; j < part.values.length; j++) part.values[j] = (part.values[j] ?? 0) * factor;
+      await sink.add(part);
+      onValues(part.values.length);
+    }
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof UnquantizableError)) throw error;
+    const where = `at row ${error.row}, column ${error.column}`;
+    throw new TensorError(
+      wanted.name,
+      source.fileOf(wanted.name),
+      `${error.message} ${where}. Download the file again.`,
+    );
   }
-  sink.end();
-  return errors[0];
 }

@@ -10,7 +10,7 @@ import { BLOCK, paddedK } from './layout';
 /** The stored byte of the weight 0. */
 export const ZERO = 128;
 
-/** Sums over the weights of one tensor, added to by `quantizeRows`. */
+/** Sums over some weights, added to by `quantizeRows`. */
 export interface QuantizationSums {
   /** Of the squares of the weights. */
   squares: number;
@@ -32,11 +32,13 @@ export interface TensorQuantizationError {
 export class UnquantizableError extends Error {
   readonly row: number;
   readonly column: number;
+  readonly value: number;
 
   constructor(row: number, column: number, value: number) {
     super(Number.isFinite(value) ? `is too large for an F16 scale: ${value}` : `is ${value}`);
     this.row = row;
     this.column = column;
+    this.value = value;
   }
 }
 
@@ -59,6 +61,7 @@ export function quantizeRows(
 ): void {
   const values = halfTable();
   const padded = paddedK(k);
+  const lanes = new Float64Array(8);
   // Of finite floats, the order of magnitudes is the order of their bits without the sign; of the rest, they are above.
   const sourceBits = new Int32Array(source.buffer, source.byteOffset, source.length);
   let { squares, errorSquares, maxError } = sums;
@@ -75,7 +78,7 @@ export function quantizeRows(
       }
       floatBits[0] = largestBits;
       const largest = float[0]!;
-      if (!(largest <= 127 * MAX_HALF)) throw firstBad(source, begin, end, k);
+      if (!(largest <= 127 * MAX_HALF)) throw firstUnquantizable(source, begin, end, k);
       const scaleBits = halfBitsUp(largest / 127);
       scales[block] = scaleBits;
       if (scaleBits === 0) {
@@ -85,41 +88,23 @@ export function quantizeRows(
       }
       const scale = values[scaleBits]!;
       const inverse = 1 / scale;
-      // Two weights a turn, with sums of their own: one sum would make every addition wait for the one before.
-      let squares1 = 0;
-      let errorSquares1 = 0;
-      const even = end - ((end - begin) & 1);
-      let i = begin;
-      for (; i < even; i += 2, out += 2) {
+      // Sums in four lanes, then the lanes, then block by block: the order in which quantize_kernels.ts adds. One sum would
+      // also make every addition wait for the one before.
+      lanes.fill(0);
+      for (let i = begin; i < end; i++) {
+        const lane = (i - begin) & 3;
         const v = source[i]!;
-        const v1 = source[i + 1]!;
         // At least 1.5 before the cut, so that cutting is rounding down, and the whole is rounding to nearest.
-        const q = (v * inverse + (ZERO + 0.5)) | 0;
-        const q1 = (v1 * inverse + (ZERO + 0.5)) | 0;
-        bytes[out] = q;
-        bytes[out + 1] = q1;
-        const error = (q - ZERO) * scale - v;
-        const error1 = (q1 - ZERO) * scale - v1;
-        squares += v * v;
-        squares1 += v1 * v1;
-        errorSquares += error * error;
-        errorSquares1 += error1 * error1;
-        if (error > maxError) maxError = error;
-        else if (-error > maxError) maxError = -error;
-        if (error1 > maxError) maxError = error1;
-        else if (-error1 > maxError) maxError = -error1;
-      }
-      if (i < end) {
-        const v = source[i]!;
         const q = (v * inverse + (ZERO + 0.5)) | 0;
         bytes[out++] = q;
         const error = (q - ZERO) * scale - v;
-        squares += v * v;
-        errorSquares += error * error;
-        maxError = Math.max(maxError, Math.abs(error));
+        lanes[lane]! += v * v;
+        lanes[4 + lane]! += error * error;
+        if (error > maxError) maxError = error;
+        else if (-error > maxError) maxError = -error;
       }
-      squares += squares1;
-      errorSquares += errorSquares1;
+      squares += lanes[0]! + lanes[2]! + (lanes[1]! + lanes[3]!);
+      errorSquares += lanes[4]! + lanes[6]! + (lanes[5]! + lanes[7]!);
       const blockEnd = row * padded + (begin - row * k) + BLOCK;
       while (out < blockEnd) bytes[out++] = ZERO;
     }
@@ -132,7 +117,8 @@ export function quantizeRows(
 const float = new Float32Array(1);
 const floatBits = new Int32Array(float.buffer);
 
-function firstBad(source: Float32Array, begin: number, end: number, k: number): UnquantizableError {
+/** The first weight from `begin` to `end` that has no int8 form. */
+export function firstUnquantizable(source: Float32Array, begin: number, end: number, k: number): UnquantizableError {
   let i = begin;
   while (i < end - 1 && Math.abs(source[i]!) <= 127 * MAX_HALF) i++;
   return new UnquantizableError(Math.floor(i / k), i % k, source[i]!);

@@ -26,6 +26,8 @@ export interface ResolveOptions {
   readonly cacheDir: string;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: CancelSignal;
+  /** As in ConvertOptions. */
+  readonly quantizerFile?: string | undefined;
 }
 
 export interface ResolvedWeights {
@@ -74,8 +76,8 @@ async function cached(out: string, options: ResolveOptions, notes: string[]): Pr
     if (broken) notes.push(`The cached weights were broken and were made again (${error.message})`);
   }
   await diskErrors(options.cacheDir, () => mkdir(options.cacheDir, { recursive: true }));
-  const { dir: source, format } = options;
-  const converted = await convertCheckpoint({ ...reading, source, out, format, reuse: true });
+  const { dir: source, format, quantizerFile } = options;
+  const converted = await convertCheckpoint({ ...reading, source, out, format, reuse: true, quantizerFile });
   notes.push(...converted.notes.filter((note) => !notes.includes(note)));
   return await openWeightFile(out, reading);
 }

@@ -91,7 +91,7 @@ export class WeightWriter {
       this.#hashed += bytes.length;
     }
     this.#written.set(name, (this.#written.get(name) ?? 0) + bytes.length);
-    await this.#settle(name);
+    await this.settle(name);
     const pending = this.#writeAt(bytes, this.#dataStart + at);
     this.#pending.set(name, pending);
     pending.catch(() => {}); // Thrown by the next call.
@@ -147,7 +147,8 @@ export class WeightWriter {
     await this.#file.close().catch(() => {});
   }
 
-  async #settle(name: string): Promise<void> {
+  /** Waits until the write of a tensor that still runs is done, and throws what went wrong. */
+  async settle(name: string): Promise<void> {
     const pending = this.#pending.get(name);
     this.#pending.delete(name);
     await pending;
