@@ -35,7 +35,9 @@ export class StreamDecoder {
 
   /** The rest of the text. */
   end(): string {
-    return this.#show(this.#restore(this.#codec.decode(this.#ids)).trim());
+    // A character whose last bytes never came, because the answer was cut inside it, is no character.
+    const decoded = this.#codec.decode(this.#ids).replace(/\ufffd+$/, '');
+    return this.#show(this.#restore(decoded).trim());
   }
 
   #show(text: string): string {

@@ -51,7 +51,7 @@ describe('encoding', () => {
   ] as const) {
     it(`gives the ids of one call of the library, word by word: ${name}`, () => {
       const library = new Tokenizer(json, {});
-      const codec = new TextCodec(json);
+      const codec = TextCodec.fromJson(json);
       for (let seed = 1; seed < 4; seed++) {
         const text = sampleText(seed, 13_000);
         expect(codec.encode(text)).toEqual(library.encode(text).ids);
@@ -108,9 +108,11 @@ describe('opening a folder', () => {
   const file = join(dir, 'tokenizer.json');
 
   it('says what is wrong and what to do', async () => {
-    await expect(TextCodec.open(dir)).rejects.toThrow(/needs its tokenizer.json/);
+    await expect(TextCodec.open(dir)).rejects.toThrow(
+      /needs tokenizer.json, spiece.model, or vocab.json with merges.txt/,
+    );
     writeFileSync(join(dir, 'spiece.model'), '');
-    await expect(TextCodec.open(dir)).rejects.toThrow(/save_pretrained/);
+    await expect(TextCodec.open(dir)).rejects.toThrow(/spiece.model cannot be used: it has no pieces/);
     for (const [content, message] of [
       ['{"model":', /not valid JSON/],
       ['[]', /not a JSON object/],

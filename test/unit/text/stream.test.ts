@@ -77,7 +77,7 @@ describe('streaming', () => {
   });
 
   it('shows no half character of a byte-level vocabulary', () => {
-    const codec = new TextCodec(byteJson());
+    const codec = TextCodec.fromJson(byteJson());
     const text = `héllo wörld ${'日本語'.repeat(30)} 🙂 end`;
     const { states, text: shown } = streamed(new StreamDecoder(codec), codec.encode(text));
     expect(shown).toBe(text);

@@ -16,7 +16,7 @@ export function starterJson(): TokenizerJson {
 }
 
 export function starterCodec(): TextCodec {
-  return new TextCodec(starterJson());
+  return TextCodec.fromJson(starterJson());
 }
 
 /** How T5's own tokenizer files fold white space: as published, and as later versions of the converter write them. */
@@ -90,5 +90,5 @@ export function byteJson(): object {
 }
 
 export function webCodec(lacking?: string): TextCodec {
-  return new TextCodec(webJson(lacking));
+  return TextCodec.fromJson(webJson(lacking));
 }
