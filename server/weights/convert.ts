@@ -121,11 +121,23 @@ const COMPANIONS = [
   'special_tokens_map.json',
   'added_tokens.json',
   'spiece.model',
+  'vocab.json',
+  'merges.txt',
   'README.md',
   'LICENSE',
   'LICENSE.txt',
   'NOTICE',
 ];
+
+/** The files that a tokenizer can be made from (text/folder.ts): all of one entry. */
+const TOKENIZERS = [['tokenizer.json'], ['spiece.model'], ['vocab.json', 'merges.txt']] as const;
+
+/** What should be known of a model without a tokenizer. `has`: whether it has a file of this name. */
+export function tokenizerNotes(where: string, has: (name: string) => boolean): string[] {
+  if (TOKENIZERS.some((files) => files.every(has))) return [];
+  const wanted = TOKENIZERS.map((files) => files.join(' with ')).join(', or ');
+  return [`${where} has no tokenizer (${wanted}): text cannot be given to the model.`];
+}
 
 export interface ConvertFolderOptions
   extends Pick<ConvertOptions, 'onProgress' | 'signal' | 'quantizerFile' | 'openOutput' | 'freeBytes'> {}
@@ -157,14 +169,13 @@ export async function convertFolder(
         await diskErrors(join(temporary, name), () => copyPlain(join(dir, name), join(temporary, name)));
       } catch (error) {
         if (errorCode(error) !== 'ENOENT') throw error;
-        if (name.startsWith('tokenizer'))
-          missing.push(`${name} is missing in ${dir}: text cannot be given to the model.`);
+        missing.push(name);
       }
     }
     throwIfCancelled(options.signal);
     const { fileBytes } = await inspectWeightFile(weights);
     await putInPlace(temporary, out, dir);
-    return { dir: out, bytes: fileBytes, notes: [...notes, ...missing] };
+    return { dir: out, bytes: fileBytes, notes: [...notes, ...tokenizerNotes(dir, (name) => !missing.includes(name))] };
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     // The temporary folder means nothing to a person.
