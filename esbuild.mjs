@@ -19,18 +19,40 @@ const common = {
 await Promise.all([
   build({
     ...common,
-    entryPoints: { extension: 'src/extension.ts', link: 'src/link.ts' },
+    entryPoints: { extension: 'src/extension.ts', link: 'src/link.ts', panel: 'src/panel/panel.ts' },
     outdir: 'dist',
-    // `import('./link')` stays a call at run time, of the editor's own `require`: link.js is loaded at the first use.
+    // `import('./link')` stays a call at run time, of the editor's own `require`: such a bundle is loaded at its first use.
     supported: { 'dynamic-import': false },
     plugins: [
       {
-        name: 'link-is-a-bundle-of-its-own',
+        name: 'bundles-of-their-own',
         setup: ({ onResolve }) => {
-          onResolve({ filter: /^\.\/link$/ }, () => ({ path: './link.js', external: true }));
+          onResolve({ filter: /^\.\/(link|panel)$/ }, ({ path, kind }) =>
+            kind === 'dynamic-import' ? { path: `${path}.js`, external: true } : undefined,
+          );
         },
       },
     ],
+  }),
+  // The page of the prompt-set view: for a browser, with its style sheets and the icon font.
+  build({
+    bundle: true,
+    platform: 'browser',
+    format: 'iife',
+    target: 'chrome128',
+    sourcemap: 'linked',
+    minify,
+    logLevel: 'warning',
+    entryPoints: {
+      page: 'src/panel/page/main.ts',
+      'page-style': 'src/panel/page/page.css',
+      codicon: 'node_modules/@vscode/codicons/dist/codicon.css',
+    },
+    entryNames: '[name]',
+    assetNames: '[name]',
+    loader: { '.ttf': 'file' },
+    outdir: 'dist/panel',
+    tsconfigRaw: { compilerOptions: { target: 'ES2022', useDefineForClassFields: true } },
   }),
   build({
     ...common,

@@ -57,16 +57,27 @@ export class Server implements vscode.Disposable {
   }
 
   /** Runs a task; `onProgress` gets everything the server says until the result. Cancelling resolves with the text so far. */
-  async run(
+  run(
     params: RunParams,
     onProgress: (progress: Progress) => void,
     token: vscode.CancellationToken,
   ): Promise<RunResult> {
+    return this.request(Method.run, params, onProgress, token);
+  }
+
+  /** Any request of the protocol. `onProgress` gets everything that is said until the result. */
+  async request<Result, Said = never>(
+    method: string,
+    params: object,
+    onProgress?: (progress: Said) => void,
+    token?: vscode.CancellationToken,
+  ): Promise<Result> {
     const link = await this.open();
+    if (onProgress === undefined) return this.send<Result>(link, method, params, token);
     const progressToken = randomUUID();
     const listener = link.onProgress(progressToken, onProgress);
     try {
-      return await this.send<RunResult>(link, Method.run, { ...params, progressToken }, token);
+      return await this.send<Result>(link, method, { ...params, progressToken }, token);
     } finally {
       listener.dispose();
     }

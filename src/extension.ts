@@ -10,6 +10,7 @@ import { History } from './history/history';
 import { HistoryView } from './history/view';
 import { registerAnswerActions } from './insert/actions';
 import { MENU_COMMAND, registerMenu } from './menu';
+import { registerPrompts } from './panel/register';
 import { CONNECTION_SETTINGS, readSettings } from './settings';
 import { StatusItem } from './status';
 import { Texts } from './texts';
@@ -60,6 +61,7 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
     registerCommands(answers, texts),
     registerAnswerActions(answers),
     registerHistory({ history, answers, texts }),
+    registerPrompts({ context, server: own, settings: readSettings, log }),
     registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (CONNECTION_SETTINGS.some((name) => change.affectsConfiguration(name))) void own.reconnect();

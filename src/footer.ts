@@ -36,17 +36,20 @@ export function footerLines(result: KeptResult, seconds: number, t: Translate): 
   } else if (result.finishReason === 'length') {
     lines.push(t('The answer was cut off: the setting flan.maxNewTokens allows no more tokens.'));
   }
-  // White space that was read as a space changes nothing for a reader, and happens with every text of several lines.
-  const notable = result.substitutions.filter(({ char, as }) => char.trim() !== '' || as?.trim() !== '');
-  if (notable.length > 0) lines.push(substitutionLine(notable, t));
+  const substituted = substitutionLine(result.substitutions, t);
+  if (substituted !== undefined) lines.push(substituted);
   return lines;
 }
 
-function substitutionLine(substitutions: readonly Substitution[], t: Translate): string {
-  const replaced = substitutions
+/** Which characters the model cannot see; undefined when a reader need not know. */
+export function substitutionLine(substitutions: readonly Substitution[], t: Translate): string | undefined {
+  // White space that was read as a space changes nothing for a reader, and happens with every text of several lines.
+  const notable = substitutions.filter(({ char, as }) => char.trim() !== '' || as?.trim() !== '');
+  if (notable.length === 0) return undefined;
+  const replaced = notable
     .filter((s) => s.as !== null)
     .map((s) => t('{0} as {1}', visible(s.char), visible(s.as ?? '')));
-  const lost = substitutions.filter((s) => s.as === null).map((s) => visible(s.char));
+  const lost = notable.filter((s) => s.as === null).map((s) => visible(s.char));
   const sentences: string[] = [];
   if (replaced.length > 0) sentences.push(t('The model read other characters for some: {0}.', shorten(replaced)));
   if (lost.length > 0) sentences.push(t('The model could not read these characters: {0}.', shorten(lost)));

@@ -5,7 +5,7 @@
 import { type CancellationToken, type Disposable, EventEmitter, type LogOutputChannel } from 'vscode';
 import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
 import { type Connection, connect, connectIfRunning } from '../server/connect';
-import { Method, type Progress, type Status } from '../server/protocol';
+import { Method, type Status } from '../server/protocol';
 
 export interface LinkOptions {
   readonly serverPath: string;
@@ -86,8 +86,8 @@ export class Link {
   }
 
   /** Calls `handler` for every progress value that carries `token`, until disposed. */
-  onProgress(token: string, handler: (progress: Progress) => void): Disposable {
-    return this.client.onProgress(new ProgressType<Progress>(), token, handler);
+  onProgress<Said>(token: string, handler: (progress: Said) => void): Disposable {
+    return this.client.onProgress(new ProgressType<Said>(), token, handler);
   }
 
   /** Leaves the server alone: it stays for others, and ends by itself some time after its last client. */

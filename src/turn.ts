@@ -74,19 +74,12 @@ export class Turn {
   progress(progress: Progress): void {
     switch (progress.kind) {
       case 'queued':
-        this.say(
-          progress.ahead === 1
-            ? vscode.l10n.t('Waiting for another answer…')
-            : vscode.l10n.t('Waiting for {0} other answers…', progress.ahead),
-        );
+        this.say(progressNote(progress));
         break;
       case 'loading':
-        this.nameAuthor(progress.model);
-        this.say(loadingText(progress));
-        break;
       case 'encoding':
         this.nameAuthor(progress.model);
-        this.say(vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device));
+        this.say(progressNote(progress));
         break;
       case 'text':
         this.text += progress.append;
@@ -156,6 +149,20 @@ export class Turn {
     this.answerComment = new TurnComment(this, model, body, contextValue);
     // The model's own words are escaped: only the links written here can be commands.
     this.answerComment.body.isTrusted = { enabledCommands: remedies.map(({ command }) => command) };
+  }
+}
+
+/** What a user waits for before the first word. */
+export function progressNote(progress: Exclude<Progress, { kind: 'text' }>): string {
+  switch (progress.kind) {
+    case 'queued':
+      return progress.ahead === 1
+        ? vscode.l10n.t('Waiting for another answer…')
+        : vscode.l10n.t('Waiting for {0} other answers…', progress.ahead);
+    case 'loading':
+      return loadingText(progress);
+    case 'encoding':
+      return vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device);
   }
 }
 

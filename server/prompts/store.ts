@@ -153,6 +153,11 @@ export async function keepBaseline(
   await files.write(baselineFile(file), `${JSON.stringify(toBaseline(...made), null, 2)}\n`);
 }
 
+/** Does nothing when none was kept. */
+export async function forgetBaseline(files: PromptFiles, file: string): Promise<void> {
+  await files.remove(baselineFile(file));
+}
+
 /** undefined when none was kept. @throws PromptSetFileError when it cannot be read */
 export async function loadBaseline(files: PromptFiles, file: string): Promise<Baseline | undefined> {
   const name = baselineFile(file);

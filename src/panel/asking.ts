@@ -1,0 +1,40 @@
+/** What the parts of the view share when they ask the server: the model of the settings, progress, and its end. */
+import * as vscode from 'vscode';
+import type { ModelChoice, PromptProgress } from '../../server/protocol';
+import type { Server } from '../client';
+import { codeOf } from '../errors';
+import { explainError } from '../remedies';
+import type { Settings } from '../settings';
+import { progressNote } from '../turn';
+
+export interface Asking {
+  readonly server: Server;
+  readonly settings: () => Settings;
+  readonly log: vscode.LogOutputChannel;
+}
+
+export function modelChoice(settings: Settings): ModelChoice {
+  const { model, engine } = settings;
+  return { engine, ...(model === undefined ? {} : { model }) };
+}
+
+/** What is said before the first result; undefined when the progress is a result itself. */
+export function noteOf(progress: PromptProgress): string | undefined {
+  switch (progress.kind) {
+    case 'queued':
+    case 'loading':
+    case 'encoding':
+      return progressNote(progress);
+    case 'voting':
+      return vscode.l10n.t('{0} of {1} samples', progress.finished, progress.of);
+    default:
+      return undefined;
+  }
+}
+
+/** Undefined for what the user stopped. */
+export function failureOf(error: unknown, token: vscode.CancellationToken, { log }: Asking): string | undefined {
+  if (token.isCancellationRequested || codeOf(error) === 'cancelled') return undefined;
+  log.error(`Prompt set: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return explainError(error);
+}

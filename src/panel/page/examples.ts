@@ -1,0 +1,167 @@
+/** The list of examples, and what can be done with it as a whole. */
+import { html, nothing, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
+import { type App, focusOn, focusRow } from './app';
+import { checkSummary } from './check';
+import { type Draft, insertRow, moveRow, newRow, removeRow } from './draft';
+import { exampleRow } from './example';
+import { act, post } from './host';
+import { button, iconButton, section } from './widgets';
+import { t } from './words';
+
+export function examples(app: App, draft: Draft): TemplateResult {
+  const on = draft.rows.filter((row) => row.example.off !== true).length;
+  const { check } = app.state;
+  return section(app, {
+    name: 'examples',
+    title: t('Examples'),
+    note: on === draft.rows.length ? String(on) : t('{0} of {1} on', on, draft.rows.length),
+    actions: [
+      check.running
+        ? iconButton({ icon: 'beaker-stop', label: t('Stop Checking'), onClick: () => act('cancelCheck'), id: 'check' })
+        : iconButton({
+            icon: 'beaker',
+            label: t('Check: predict each example from the others'),
+            onClick: () => act('check'),
+            disabled: on < 2,
+            id: 'check',
+          }),
+      iconButton({
+        icon: 'selection',
+        label: t('Add the Selection as an Example'),
+        onClick: () => act('addSelection'),
+        disabled: app.state.selection === undefined,
+      }),
+      iconButton({ icon: 'clippy', label: t('Paste a Table'), onClick: () => act('pasteTable') }),
+      iconButton({ icon: 'cloud-upload', label: t('Import From a File…'), onClick: () => act('importFile') }),
+      iconButton({ icon: 'add', label: t('Add an Example'), onClick: () => addExample(app), id: 'add' }),
+    ],
+    body: () => body(app, draft),
+  });
+}
+
+function body(app: App, draft: Draft): TemplateResult {
+  return html`${checkSummary(app, draft)}
+    ${
+      draft.rows.length === 0
+        ? empty(app)
+        : html`<ol
+            class="examples"
+            aria-label=${t('Examples')}
+            @keydown=${(event: KeyboardEvent) => onKey(app, draft, event)}
+            @paste=${(event: ClipboardEvent) => onPaste(event)}
+          >
+            ${repeat(
+              draft.rows,
+              (row) => row.key,
+              (row, index) => exampleRow(app, draft, row, index),
+            )}
+          </ol>`
+    }
+    ${undoBar(app)}`;
+}
+
+function empty(app: App): TemplateResult {
+  return html`<div class="empty">
+    <p>${t('No examples yet. Add one by hand, or take it from the editor: select text and use the selection.')}</p>
+    <p class="quiet">${t('Two to eight short examples work best. A table with two columns can be pasted or imported.')}</p>
+    ${button(t('Add an Example'), () => addExample(app), { secondary: true, icon: 'add' })}
+  </div>`;
+}
+
+function undoBar(app: App): TemplateResult | typeof nothing {
+  const { removed } = app.state;
+  if (removed === undefined) return nothing;
+  return html`<div class="undo">
+    <span>${t('Example {0} was deleted.', removed.at + 1)}</span>
+    <button type="button" class="link" id="undo" title="Ctrl+Z" @click=${() => undoRemove(app)}>${t('Undo')}</button>
+    ${iconButton({
+      icon: 'close',
+      label: t('Dismiss'),
+      onClick: () => {
+        app.update({ removed: undefined });
+        app.afterDrawing(() => focusOn('#add'));
+      },
+    })}
+  </div>`;
+}
+
+export function addExample(app: App): void {
+  const { draft } = app.state;
+  if (draft === undefined) return;
+  app.unfold('examples');
+  const row = newRow({ input: '', output: '' });
+  app.edit(insertRow(draft, draft.rows.length, row));
+  focusRow(app, row.key, 'input');
+}
+
+export function duplicate(app: App, draft: Draft, index: number): void {
+  const source = draft.rows[index];
+  if (source === undefined) return;
+  const row = newRow(source.example);
+  app.edit(insertRow(draft, index + 1, row));
+  app.say(t('Example {0} was duplicated.', index + 1));
+  focusRow(app, row.key, 'input');
+}
+
+export function remove(app: App, draft: Draft, index: number): void {
+  const row = draft.rows[index];
+  if (row === undefined) return;
+  const next = removeRow(draft, index);
+  app.edit(next);
+  app.update({ removed: { row, at: index } });
+  app.say(t('Example {0} was deleted. Control+Z brings it back.', index + 1));
+  const neighbour = next.rows[Math.min(index, next.rows.length - 1)];
+  if (neighbour === undefined) app.afterDrawing(() => focusOn('#undo'));
+  else focusRow(app, neighbour.key, 'delete');
+}
+
+export function undoRemove(app: App): void {
+  const { draft, removed } = app.state;
+  if (draft === undefined || removed === undefined) return;
+  app.edit(insertRow(draft, removed.at, removed.row));
+  app.update({ removed: undefined });
+  app.say(t('Example {0} is back.', removed.at + 1));
+  focusRow(app, removed.row.key, 'input');
+}
+
+/** Moves a row and keeps the focus on the part of it that had it. */
+export function move(app: App, draft: Draft, from: number, to: number): void {
+  const row = draft.rows[from];
+  if (row === undefined || from === to || to < 0 || to >= draft.rows.length) return;
+  const part = document.activeElement?.getAttribute('data-part') ?? 'grip';
+  app.edit(moveRow(draft, from, to));
+  app.say(t('Example moved to place {0} of {1}.', to + 1, draft.rows.length));
+  focusRow(app, row.key, part);
+}
+
+function onKey(app: App, draft: Draft, event: KeyboardEvent): void {
+  const up = event.key === 'ArrowUp';
+  if (!event.altKey || event.ctrlKey || event.shiftKey || !(up || event.key === 'ArrowDown')) return;
+  const index = indexOf(draft, event.target);
+  if (index < 0) return;
+  event.preventDefault();
+  move(app, draft, index, up ? index - 1 : index + 1);
+}
+
+function indexOf(draft: Draft, target: EventTarget | null): number {
+  if (!(target instanceof Element)) return -1;
+  const key = target.closest('[data-key]')?.getAttribute('data-key');
+  return draft.rows.findIndex((row) => String(row.key) === key);
+}
+
+/** Cells of a spreadsheet that are pasted into a field become examples; all else is text. */
+function onPaste(event: ClipboardEvent): void {
+  const text = event.clipboardData?.getData('text/plain') ?? '';
+  if (!looksLikeCells(text)) return;
+  event.preventDefault();
+  post({ kind: 'pasted', text });
+}
+
+/** Two lines or more with the same number of tabs: nobody types that. */
+export function looksLikeCells(text: string): boolean {
+  const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
+  const tabs = (line: string): number => line.split('\t').length - 1;
+  const first = tabs(lines[0] ?? '');
+  return lines.length > 1 && first > 0 && lines.every((line) => tabs(line) === first && !line.startsWith('\t'));
+}

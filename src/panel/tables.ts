@@ -1,0 +1,117 @@
+/** Tables from files, the clipboard and the editor, as examples. */
+import * as vscode from 'vscode';
+import { TableError } from '../../server/prompts/errors';
+import { examplesFrom } from '../../server/prompts/pick';
+import { labelsOf } from '../../server/prompts/set';
+import { guessColumns, parseTable, type Table } from '../../server/prompts/table';
+import type { Example, Form } from '../../server/protocol';
+
+/** A table of examples or inputs is text that somebody made; more than this would fill the window's memory. */
+const MOST_BYTES = 64 * 1024 * 1024;
+
+/** @throws with one line for the user */
+export async function readTable(uri: vscode.Uri): Promise<{ readonly name: string; readonly table: Table }> {
+  const name = uri.path.slice(uri.path.lastIndexOf('/') + 1);
+  const { size } = await vscode.workspace.fs.stat(uri);
+  if (size > MOST_BYTES) throw new Error(vscode.l10n.t('{0} is too large: split it.', name));
+  const bytes = await vscode.workspace.fs.readFile(uri);
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error(vscode.l10n.t('{0} is no text in UTF-8.', name));
+  }
+  const table = tableOf(text, name);
+  if (table.rows.length === 0) throw new Error(vscode.l10n.t('{0} is empty.', name));
+  return { name, table };
+}
+
+function tableOf(text: string, fileName: string): Table {
+  try {
+    return parseTable(text, { fileName });
+  } catch (error) {
+    if (!(error instanceof TableError)) throw error;
+    throw new Error(vscode.l10n.t('{0}, line {1}: {2}', fileName, error.line, error.reason));
+  }
+}
+
+/** Examples of a table; asks for the columns where they are not plain. Undefined: the user was told, or declined. */
+export async function examplesOf(table: Table): Promise<readonly Example[] | undefined> {
+  if (table.columns.length < 2) {
+    void vscode.window.showWarningMessage(
+      vscode.l10n.t('There is only one column. Examples need two: inputs and outputs.'),
+    );
+    return undefined;
+  }
+  const guess = guessColumns(table);
+  const columns =
+    table.columns.length === 2 && guess.output !== undefined
+      ? { input: guess.input, output: guess.output }
+      : await askColumns(table, guess);
+  if (columns === undefined) return undefined;
+  const { picked, skipped } = examplesFrom(table, columns);
+  const [first] = skipped;
+  if (first !== undefined) {
+    void vscode.window.showWarningMessage(
+      vscode.l10n.t('{0} rows were left out. Line {1} lacks its input or output.', skipped.length, first.line),
+    );
+  }
+  return picked;
+}
+
+async function askColumns(
+  table: Table,
+  guess: ReturnType<typeof guessColumns>,
+): Promise<{ input: number; output: number } | undefined> {
+  const input = await askColumn(table, vscode.l10n.t('Which column has the inputs?'), guess.input, undefined);
+  if (input === undefined) return undefined;
+  const output = await askColumn(table, vscode.l10n.t('Which column has the outputs?'), guess.output, input);
+  return output === undefined ? undefined : { input, output };
+}
+
+async function askColumn(
+  table: Table,
+  title: string,
+  guess: number | undefined,
+  without: number | undefined,
+): Promise<number | undefined> {
+  const items = table.columns.flatMap((label, index) =>
+    index === without ? [] : [{ label, description: table.rows[0]?.cells[index] ?? '', index }],
+  );
+  // The guess comes first, where Enter takes it.
+  items.sort((a, b) => Number(b.index === guess) - Number(a.index === guess));
+  return (await vscode.window.showQuickPick(items, { title }))?.index;
+}
+
+/**
+ * Examples in a text that somebody selected: a table, or lines with the set's own labels. Undefined: it is neither, and
+ * counts as one input.
+ */
+export function examplesInText(text: string, form: Form): Table | readonly Example[] | undefined {
+  const labelled = labelledExamples(text, form);
+  if (labelled.length > 0) return labelled;
+  try {
+    const table = parseTable(text);
+    // Prose has commas in it; only what cannot be prose counts as a table here.
+    return ['tsv', 'markdown', 'jsonl', 'json'].includes(table.format) && table.columns.length > 1 ? table : undefined;
+  } catch (error) {
+    if (error instanceof TableError) return undefined;
+    throw error;
+  }
+}
+
+function labelledExamples(text: string, form: Form): Example[] {
+  const pairs = [labelsOf(form), labelsOf('qa'), labelsOf('io')];
+  for (const { input, output } of pairs) {
+    const parts = text.split(new RegExp(`^${literal(input)}:[ \\t]*`, 'm')).slice(1);
+    const examples = parts.map((part) => part.split(new RegExp(`^${literal(output)}:[ \\t]*`, 'm')));
+    if (examples.length > 0 && examples.every((sides) => sides.length === 2)) {
+      return examples.map(([before = '', after = '']) => ({ input: before.trim(), output: after.trim() }));
+    }
+  }
+  return [];
+}
+
+function literal(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
