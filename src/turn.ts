@@ -74,6 +74,7 @@ export class Turn {
   progress(progress: Progress): void {
     switch (progress.kind) {
       case 'queued':
+      case 'voting':
         this.say(progressNote(progress));
         break;
       case 'loading':
@@ -163,6 +164,8 @@ export function progressNote(progress: Exclude<Progress, { kind: 'text' }>): str
       return loadingText(progress);
     case 'encoding':
       return vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device);
+    case 'voting':
+      return vscode.l10n.t('{0} of {1} samples', progress.finished, progress.of);
   }
 }
 

@@ -1,5 +1,5 @@
 /** What the parts of the view share when they ask the server: the model of the settings, progress, and its end. */
-import * as vscode from 'vscode';
+import type * as vscode from 'vscode';
 import type { ModelChoice, PromptProgress } from '../../server/protocol';
 import type { Server } from '../client';
 import { codeOf } from '../errors';
@@ -24,9 +24,8 @@ export function noteOf(progress: PromptProgress): string | undefined {
     case 'queued':
     case 'loading':
     case 'encoding':
-      return progressNote(progress);
     case 'voting':
-      return vscode.l10n.t('{0} of {1} samples', progress.finished, progress.of);
+      return progressNote(progress);
     default:
       return undefined;
   }

@@ -60,11 +60,12 @@ function change({ change: kind, before }: Compared, perToken: number | undefined
   if (kind === 'new' || before === undefined) return html`<span class="quiet">${t('new')}</span>`;
   const was = before.predicted ?? t('nothing');
   if (kind === 'changed') return html`<span class="quiet">${t('before: {0}', quoted(was))}</span>`;
-  const points =
-    before.perToken === null || perToken === undefined ? '' : t('before {0}', percent(Math.exp(before.perToken)));
-  return kind === 'better'
-    ? html`<span class="better">${icon('arrow-up')}${t('better')} ${points}</span>`
-    : html`<span class="worse">${icon('arrow-down')}${t('worse')} ${points}</span>`;
+  const known = before.perToken !== null && perToken !== undefined;
+  const likely = known ? percent(Math.exp(before.perToken ?? 0)) : '';
+  if (kind === 'better') {
+    return html`<span class="better">${icon('arrow-up')}${known ? t('better, {0} before', likely) : t('better')}</span>`;
+  }
+  return html`<span class="worse">${icon('arrow-down')}${known ? t('worse, {0} before', likely) : t('worse')}</span>`;
 }
 
 export function checkSummary(app: App, draft: Draft): TemplateResult | typeof nothing {
@@ -111,10 +112,14 @@ function against(baseline: Baseline, report: CheckReport, comparison: Comparison
   const mean = meanPerToken === null ? '' : ` · ${t('yours {0} likely', percent(Math.exp(meanPerToken)))}`;
   const better = report.agreeing - agreeing;
   const counts = comparison?.counts;
+  const arrow =
+    better > 0
+      ? html`<span class="better">${icon('arrow-up')}</span>`
+      : better < 0
+        ? html`<span class="worse">${icon('arrow-down')}</span>`
+        : nothing;
   return html`<div class="check-line baseline">
-      ${better > 0 ? html`<span class="better">${icon('arrow-up')}</span>` : nothing}
-      ${better < 0 ? html`<span class="worse">${icon('arrow-down')}</span>` : nothing}
-      <span>${t('Baseline: {0} of {1} agree', agreeing, examples.length)}${mean}</span>
+      <span>${arrow}${t('Baseline: {0} of {1} agree', agreeing, examples.length)}${mean}</span>
     </div>
     ${
       counts === undefined || counts.better + counts.worse === 0

@@ -37,7 +37,6 @@ function editor(app: App, draft: Draft): TemplateResult {
           ${textArea({
             label: t('Instruction'),
             id: 'instruction',
-            rows: 2,
             value: draft.set.instruction,
             placeholder: t('What should the model do with each input?'),
             onInput: (instruction) => app.editSet({ instruction }),

@@ -46,7 +46,7 @@ function counted(app: App, count: PromptCount): TemplateResult {
     <div class="meter-line">
       <span class="total ${count.fits ? '' : 'over'}">${summary}</span>
       <span class="legend" aria-hidden="true"
-        >${legend.map(({ kind, text }) => html`<span class="key ${kind}">${text}</span>`)}</span
+        >${legend.map(({ kind, text }) => html`<span class="key of-${kind}">${text}</span>`)}</span
       >
     </div>
     ${note(count)}`;
@@ -66,7 +66,7 @@ function bar(count: PromptCount): unknown {
       .filter(({ tokens }) => tokens > 0)
       .map(
         ({ kind, tokens, fits }) =>
-          html`<span class="part ${kind} ${fits ? '' : 'misfit'}" .style=${stylePropertyMap({ width: share(tokens) })}></span>`,
+          html`<span class="part of-${kind} ${fits ? '' : 'misfit'}" .style=${stylePropertyMap({ width: share(tokens) })}></span>`,
       ),
     count.total > count.window
       ? html`<span class="window-end" .style=${stylePropertyMap({ left: share(count.window) })}></span>`

@@ -12,7 +12,18 @@ import { percent, t } from './words';
 const MODES: readonly RunMode[] = ['text', 'selection', 'file'];
 
 export function run(app: App): TemplateResult {
-  return section(app, { name: 'run', title: t('Run'), body: () => body(app) });
+  return section(app, { name: 'run', title: t('Run'), body: () => body(app), onClick: comeIntoView });
+}
+
+/** The header sticks to the end of the view: from there it first of all brings what it is the header of. */
+function comeIntoView(header: HTMLElement): boolean {
+  const panel = document.getElementById('run-panel');
+  const page = header.closest('.scroll');
+  if (panel === null || page === null) return false;
+  if (panel.getBoundingClientRect().top < page.getBoundingClientRect().bottom - header.offsetHeight) return false;
+  panel.scrollIntoView({ block: 'end' });
+  panel.querySelector<HTMLElement>('textarea, vscode-button')?.focus({ preventScroll: true });
+  return true;
 }
 
 function body(app: App): TemplateResult {

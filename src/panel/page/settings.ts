@@ -36,7 +36,7 @@ export function options(app: App, { set }: Draft): TemplateResult {
           if (draft !== undefined) app.edit({ ...draft, set: all.length === 0 ? rest : { ...rest, options: all } });
         },
       })}
-      <p class="quiet">${count === 1 ? t('One option is no choice: add another.') : t('The model takes the most probable of these.')}</p>
+      ${count === 0 ? nothing : html`<p class="quiet">${count === 1 ? t('One option is no choice: add another.') : t('The model takes the most probable of these.')}</p>`}
     </div>`,
   });
 }

@@ -46,12 +46,17 @@ export interface Section {
   readonly note?: string | undefined;
   readonly actions?: unknown;
   readonly body: () => unknown;
+  /** True when the click did something else than to fold. */
+  readonly onClick?: (header: HTMLElement) => boolean;
 }
 
 /** A part of the page that can be folded away, like the views of a side bar. */
-export function section(app: App, { name, title, note, actions, body }: Section): TemplateResult {
+export function section(app: App, { name, title, note, actions, body, onClick }: Section): TemplateResult {
   const folded = app.state.kept.folded[name] === true;
-  const toggle = (): void => app.keep({ folded: { ...app.state.kept.folded, [name]: !folded } });
+  const toggle = (event: Event): void => {
+    if (!folded && event.currentTarget instanceof HTMLElement && onClick?.(event.currentTarget) === true) return;
+    app.keep({ folded: { ...app.state.kept.folded, [name]: !folded } });
+  };
   return html`<section class="section section-${name}" aria-labelledby="title-${name}">
     <div class="section-header">
       <h2>

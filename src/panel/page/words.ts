@@ -12,13 +12,12 @@ export function speak(language: string, translations: Readonly<Record<string, st
 }
 
 /** Like `vscode.l10n.t`: `{0}`, `{1}` … stand for the further arguments. */
-export function t(message: string, ...args: readonly (string | number)[]): string {
-  return (words[message] ?? message).replace(/\{(\d+)\}/g, (whole, index: string) => {
+export const t = (message: string, ...args: readonly (string | number)[]): string =>
+  (words[message] ?? message).replace(/\{(\d+)\}/g, (whole, index: string) => {
     const value = args[Number(index)];
     if (value === undefined) return whole;
     return typeof value === 'number' ? numbers.format(value) : value;
   });
-}
 
 export function percent(share: number): string {
   return shares.format(share);
