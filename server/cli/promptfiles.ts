@@ -65,9 +65,9 @@ export function writeRenamed(path: string, text: string): void {
     writeFileSync(temporary, text);
     renameSync(temporary, path);
   } catch (error) {
+    // Where there is not even a folder, there is nothing to clean up.
+    if (existsSync(temporary)) rmSync(temporary, { force: true });
     throw new UnwritableFileError(path, error);
-  } finally {
-    rmSync(temporary, { force: true });
   }
 }
 

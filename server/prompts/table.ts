@@ -54,7 +54,8 @@ const BY_ENDING: ReadonlyMap<string, TableFormat> = new Map([
 
 /** @throws TableError */
 export function parseTable(text: string, options: TableOptions = {}): Table {
-  const source = text.replace(/^\ufeff/, '');
+  // The library counts `\r\n` inside of quotes as two lines.
+  const source = text.replace(/^\ufeff/, '').replaceAll(/\r\n?/g, '\n');
   const format = options.format ?? formatOf(source, options.fileName);
   const table = read(source, format, options.header);
   if (table.rows.length > MAX_ROWS) throw new TableError(1, `There are more than ${MAX_ROWS} rows: split the table.`);
@@ -141,8 +142,8 @@ function csvRows(text: string, delimiter: string, quote: '"' | false): Row[] {
     }) as unknown as { readonly record: readonly string[]; readonly info: Info }[];
     return records.map(({ record, info }) => {
       // The library counts up to the end of a record, which may have line breaks in its cells.
-      const inside = record.reduce((sum, cell) => sum + (cell.match(/\r\n|\n|\r/g)?.length ?? 0), 0);
-      return { line: info.lines - inside, cells: record.map((cell) => cell.replaceAll(/\r\n?/g, '\n')) };
+      const inside = record.reduce((sum, cell) => sum + cell.split('\n').length - 1, 0);
+      return { line: info.lines - inside, cells: record };
     });
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
