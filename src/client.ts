@@ -1,11 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import {
+  type AvailableModel,
+  type CancelPullParams,
   type DoctorItem,
+  type HubChoice,
+  type InstalledParams,
   type LoadParams,
   Method,
   type ModelInfo,
   type Progress,
+  type PullInfo,
+  type PullParams,
+  type Removed,
+  type RepositoryInfo,
   type RunParams,
   type RunResult,
   type Status,
@@ -41,6 +49,9 @@ export class Server implements vscode.Disposable {
   private readonly deps: ServerDependencies;
   private readonly stateEmitter = new vscode.EventEmitter<ServerState>();
   readonly onDidChangeState = this.stateEmitter.event;
+  private readonly pullEmitter = new vscode.EventEmitter<PullInfo>();
+  /** Whatever becomes of installations, also of those that other windows began. */
+  readonly onPull = this.pullEmitter.event;
   private current: ServerState = { kind: 'off' };
   private link: Link | undefined;
   private queue: Promise<unknown> = Promise.resolve();
@@ -97,6 +108,38 @@ export class Server implements vscode.Disposable {
     return this.send(await this.open(), Method.doctor, null);
   }
 
+  /** What could be installed, and what of it fits this machine now. */
+  async available(): Promise<AvailableModel[]> {
+    return this.send(await this.open(), Method.available, null);
+  }
+
+  async repository(params: HubChoice): Promise<RepositoryInfo> {
+    return this.send(await this.open(), Method.repository, params);
+  }
+
+  /** Begins an installation; `onPull` tells what becomes of it. */
+  async pull(params: PullParams): Promise<PullInfo> {
+    return this.send(await this.open(), Method.pull, params);
+  }
+
+  async pulls(): Promise<PullInfo[]> {
+    return this.send(await this.open(), Method.pulls, null);
+  }
+
+  /** Undefined when no server runs: then none is started. */
+  async pullsIfRunning(): Promise<PullInfo[] | undefined> {
+    const link = await this.openIfRunning();
+    return link === undefined ? undefined : this.send<PullInfo[]>(link, Method.pulls, null);
+  }
+
+  async cancelPull(params: CancelPullParams): Promise<PullInfo> {
+    return this.send(await this.open(), Method.cancelPull, params);
+  }
+
+  async remove(params: InstalledParams): Promise<Removed> {
+    return this.send(await this.open(), Method.remove, params);
+  }
+
   /** Ends the server for every window, and so frees the GPU. Resolves to false when none was running. */
   stop(): Promise<boolean> {
     return this.serially(async () => {
@@ -134,6 +177,7 @@ export class Server implements vscode.Disposable {
 
   dispose(): void {
     this.stateEmitter.dispose();
+    this.pullEmitter.dispose();
   }
 
   private open(): Promise<Link> {
@@ -154,8 +198,20 @@ export class Server implements vscode.Disposable {
     });
   }
 
+  private openIfRunning(): Promise<Link | undefined> {
+    return this.serially(async () => {
+      if (this.link !== undefined) return this.link;
+      const link = await (await this.module()).openLinkIfRunning(this.linkOptions());
+      if (link === undefined) return undefined;
+      this.adopt(link);
+      this.show(await this.send<Status>(link, Method.status, null));
+      return link;
+    });
+  }
+
   private adopt(link: Link): void {
     this.link = link;
+    link.onPull((pull) => this.pullEmitter.fire(pull));
     link.onStatus((status) => this.show(status));
     void link.closed.then(() => {
       if (this.leaving.has(link)) return;

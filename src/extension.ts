@@ -9,6 +9,7 @@ import { registerHistory } from './history/commands';
 import { History } from './history/history';
 import { HistoryView } from './history/view';
 import { registerAnswerActions } from './insert/actions';
+import { registerInstall } from './install/commands';
 import { MENU_COMMAND, registerMenu } from './menu';
 import { registerPrompts } from './panel/register';
 import { CONNECTION_SETTINGS, readSettings } from './settings';
@@ -63,6 +64,13 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
     registerHistory({ history, answers, texts }),
     registerPrompts({ context, server: own, settings: readSettings, log }),
     registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
+    registerInstall({
+      server: own,
+      settings: readSettings,
+      secrets: context.secrets,
+      memory: context.globalState,
+      log,
+    }),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (CONNECTION_SETTINGS.some((name) => change.affectsConfiguration(name))) void own.reconnect();
     }),

@@ -5,7 +5,7 @@
 import { type CancellationToken, type Disposable, EventEmitter, type LogOutputChannel } from 'vscode';
 import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
 import { type Connection, connect, connectIfRunning } from '../server/connect';
-import { Method, type Status } from '../server/protocol';
+import { Method, type PullInfo, type Status } from '../server/protocol';
 
 export interface LinkOptions {
   readonly serverPath: string;
@@ -43,9 +43,11 @@ export class Link {
   private readonly client: LanguageClient;
   private readonly statusEmitter = new EventEmitter<Status>();
   readonly onStatus = this.statusEmitter.event;
+  private readonly pullEmitter = new EventEmitter<PullInfo>();
+  readonly onPull = this.pullEmitter.event;
   /** Settles once, when the connection has ended for whatever reason. */
   readonly closed: Promise<void>;
-  private readonly subscriptions: Disposable[] = [this.statusEmitter];
+  private readonly subscriptions: Disposable[] = [this.statusEmitter, this.pullEmitter];
 
   static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
     const link = new Link(connection, log);
@@ -78,6 +80,7 @@ export class Link {
     );
     this.subscriptions.push(
       this.client.onNotification(Method.statusChanged, (s: Status) => this.statusEmitter.fire(s)),
+      this.client.onNotification(Method.pullChanged, (pull: PullInfo) => this.pullEmitter.fire(pull)),
     );
   }
 

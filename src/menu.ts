@@ -1,8 +1,8 @@
 import * as vscode from 'vscode';
 import type { Server } from './client';
 import type { DoctorReport } from './doctor';
+import { showFailure } from './failure';
 import { chooseEngine, chooseModel, loadModel } from './models';
-import { explainError, remediesFor } from './remedies';
 import type { Settings } from './settings';
 import { describeState } from './status';
 
@@ -76,6 +76,7 @@ async function showMenu({ server, settings }: MenuDependencies): Promise<void> {
       description: model ?? vscode.l10n.t('Automatic'),
       command: 'flan.chooseModel',
     },
+    { label: `$(cloud-download) ${vscode.l10n.t('Install a Model…')}`, command: 'flan.installModel' },
     {
       label: `$(circuit-board) ${vscode.l10n.t('Choose the Engine…')}`,
       description: engine,
@@ -106,13 +107,4 @@ async function stopServer(server: Server): Promise<void> {
       : vscode.l10n.t('No Flan server was running.'),
     4000,
   );
-}
-
-async function showFailure(error: unknown, log: vscode.LogOutputChannel): Promise<void> {
-  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  const remedies = remediesFor(error);
-  const titles = remedies.map(({ title }) => title);
-  const picked = await vscode.window.showErrorMessage(`Flan: ${explainError(error)}`, ...titles);
-  const remedy = remedies.find(({ title }) => title === picked);
-  if (remedy !== undefined) await vscode.commands.executeCommand(remedy.command);
 }

@@ -7,6 +7,8 @@ interface ModelItem extends vscode.QuickPickItem {
   /** Written to `flan.model`; empty: the server's own choice. */
   readonly value?: string;
   readonly browse?: boolean;
+  /** Leads to another command. */
+  readonly command?: string;
 }
 
 /** Lets the user choose among the installed models, or a folder; loads the choice. */
@@ -20,9 +22,19 @@ export async function chooseModel(server: Server, settings: () => Settings): Pro
     matchOnDetail: true,
   });
   if (picked === undefined) return;
+  if (picked.command !== undefined) {
+    await vscode.commands.executeCommand(picked.command);
+    return;
+  }
   const value = picked.browse === true ? await pickFolder() : picked.value;
   if (value === undefined) return;
   await writeSetting('model', value);
+  await loadModel(server, settings);
+}
+
+/** Makes an installed model the one of the settings, and loads it. */
+export async function chooseInstalled(server: Server, settings: () => Settings, name: string): Promise<void> {
+  await writeSetting('model', name);
   await loadModel(server, settings);
 }
 
@@ -76,7 +88,13 @@ function modelItems(models: readonly ModelInfo[], chosen: string | undefined): M
   });
   const browse: ModelItem = { label: `$(folder-opened) ${vscode.l10n.t('Choose a Folder…')}`, browse: true };
   const separator: ModelItem = { label: '', kind: vscode.QuickPickItemKind.Separator };
-  return [automatic, ...installed, separator, browse];
+  const install: ModelItem = {
+    label: `$(cloud-download) ${vscode.l10n.t('Install a Model…')}`,
+    command: 'flan.installModel',
+  };
+  const remove: ModelItem = { label: `$(trash) ${vscode.l10n.t('Remove a Model…')}`, command: 'flan.removeModel' };
+  const removable = models.some(({ demo }) => !demo);
+  return [automatic, ...installed, separator, install, browse, ...(removable ? [remove] : [])];
 }
 
 function facts(model: ModelInfo): string {
@@ -98,7 +116,7 @@ async function pickFolder(): Promise<string | undefined> {
     canSelectFolders: true,
     canSelectMany: false,
     openLabel: vscode.l10n.t('Use This Model'),
-    title: vscode.l10n.t('A folder with config.json, tokenizer.json and the weights'),
+    title: vscode.l10n.t('A folder with config.json, a tokenizer and the weights'),
   });
   return folders?.[0]?.fsPath;
 }

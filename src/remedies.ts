@@ -17,6 +17,7 @@ export function explainError(error: unknown): string {
 export function remediesFor(error: unknown): Remedy[] {
   const chooseModel = { command: 'flan.chooseModel', title: vscode.l10n.t('Choose the Model…') };
   const chooseEngine = { command: 'flan.chooseEngine', title: vscode.l10n.t('Choose the Engine…') };
+  const installModel = { command: 'flan.installModel', title: vscode.l10n.t('Install a Model…') };
   const doctor = { command: 'flan.doctor', title: vscode.l10n.t('What This Machine Can Run') };
   const restart = { command: 'flan.restartServer', title: vscode.l10n.t('Restart the Server') };
   const showLog = { command: 'flan.showLog', title: vscode.l10n.t('Show the Log') };
@@ -31,6 +32,14 @@ export function remediesFor(error: unknown): Remedy[] {
     case 'usage':
       return [{ command: 'flan.openSettings', title: vscode.l10n.t('Settings') }];
     case 'no-model':
+      return [installModel, chooseModel];
+    case 'hub-token':
+      return [{ command: 'flan.setToken', title: vscode.l10n.t('Set Hugging Face Token…') }];
+    case 'hub-unknown':
+    case 'model-exists':
+      return [];
+    case 'disk-full':
+      return [{ command: 'flan.removeModel', title: vscode.l10n.t('Remove a Model…') }];
     case 'not-a-model':
     case 'unsupported-model':
     case 'config':
@@ -75,6 +84,21 @@ function sentenceFor(code: string | undefined): string | undefined {
     case 'tensor':
     case 'tokenizer':
       return vscode.l10n.t('This model cannot be read.');
+    case 'hub-token':
+      return vscode.l10n.t('The hub wants a token for this model, or the stored one may not read it.');
+    case 'hub-unknown':
+      return vscode.l10n.t('There is no such repository or revision on the hub.');
+    case 'hub-offline':
+      return vscode.l10n.t('The hub cannot be reached.');
+    case 'hub-line':
+      return vscode.l10n.t('The connection failed too often.');
+    case 'hub-checksum':
+    case 'hub-changed':
+      return vscode.l10n.t('What arrived is not what the hub announced.');
+    case 'disk-full':
+      return vscode.l10n.t('There is too little room on the disk.');
+    case 'model-exists':
+      return vscode.l10n.t('Another model of this name is installed.');
     case 'out-of-memory':
       return vscode.l10n.t('There is too little memory for this model.');
     case 'cuda':

@@ -1,0 +1,107 @@
+/** How models, their sizes and their way onto this machine are worded. */
+import * as vscode from 'vscode';
+import type { AvailableModel, EngineFit, PullInfo, RepositoryInfo, Words } from '../../server/protocol';
+import { shortCount } from '../models';
+
+/** 3.1 GB, 78 MB: decimal, as disks are sold. */
+export function size(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
+  return `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+}
+
+/** The sentence in the language of the editor. */
+export function inLanguage(words: Words): string {
+  return vscode.env.language.toLowerCase().startsWith('zh') ? words.zh : words.en;
+}
+
+/** 783 M parameters · download 3.1 GB · 0.8 GB on the disk */
+export function facts(model: AvailableModel): string {
+  return [
+    vscode.l10n.t('{0} parameters', shortCount(model.parameters)),
+    vscode.l10n.t('download {0}', size(model.downloadBytes)),
+    vscode.l10n.t('{0} on the disk', size(model.int8Bytes)),
+  ].join(' · ');
+}
+
+/** Where a model fits on this machine, in one sentence. */
+export function fitSentence(model: AvailableModel): string {
+  if (!model.diskFits) return vscode.l10n.t('Too little room on the disk: it needs {0}.', size(model.int8Bytes));
+  const best = model.engines.find(({ fits }) => fits);
+  if (best !== undefined) return fitsOn(best);
+  const closest = model.engines.reduce<EngineFit | undefined>(
+    (most, one) => ((one.freeBytes ?? 0) > (most?.freeBytes ?? -1) ? one : most),
+    undefined,
+  );
+  if (closest === undefined) return vscode.l10n.t('No engine of this machine can run it.');
+  return vscode.l10n.t(
+    'Too little memory now: it needs {0}, and {1} are free on {2}.',
+    size(closest.needBytes),
+    size(closest.freeBytes ?? 0),
+    closest.device,
+  );
+}
+
+function fitsOn({ device, needBytes, freeBytes }: EngineFit): string {
+  return freeBytes === undefined
+    ? vscode.l10n.t('Fits on {0}: it needs {1} of memory.', device, size(needBytes))
+    : vscode.l10n.t('Fits on {0}: it needs {1} of memory, and {2} are free.', device, size(needBytes), size(freeBytes));
+}
+
+/** All that one should know before a download, as lines. */
+export function details(model: AvailableModel): string {
+  const memory = model.engines[0]?.engine === 'cuda' ? model.memory.cuda : model.memory.cpu;
+  const lines = [
+    facts(model),
+    vscode.l10n.t('Memory: {0} with 512 tokens to read, {1} with 2048.', size(memory[0]), size(memory[1])),
+    fitSentence(model),
+    '',
+    ...(model.note === undefined ? [] : [inLanguage(model.note)]),
+    vscode.l10n.t('Good at: {0}', inLanguage(model.good)),
+    vscode.l10n.t('Bad at: {0}', inLanguage(model.bad)),
+    '',
+    vscode.l10n.t('It reads up to {0} tokens. License: {1}.', model.window, model.licence),
+  ];
+  return lines.join('\n');
+}
+
+/** The same of a repository that nobody listed. */
+export function repositoryDetails(info: RepositoryInfo): string {
+  const lines = [
+    vscode.l10n.t('download {0}', size(info.downloadBytes)),
+    ...(info.installBytes === undefined ? [] : [vscode.l10n.t('{0} on the disk', size(info.installBytes))]),
+    vscode.l10n.t('{0} free', size(info.freeBytes)),
+  ];
+  const licence = info.license === undefined ? [] : [vscode.l10n.t('License: {0}.', info.license)];
+  const unknown = vscode.l10n.t('Flan does not know this model: it is asked as instruction-tuned T5 models are.');
+  return [lines.join(' · '), ...licence, '', unknown].join('\n');
+}
+
+/** Downloading: 1.2 of 3.1 GB · 25 MB/s · 2 min left */
+export function progressLine(pull: PullInfo): string {
+  switch (pull.state) {
+    case 'downloading':
+      return [vscode.l10n.t('Downloading'), ...amounts(pull)].join(' · ');
+    case 'converting':
+      return [vscode.l10n.t('Converting'), ...amounts(pull)].join(' · ');
+    case 'checking':
+      return vscode.l10n.t('Checking what was written…');
+    default:
+      return vscode.l10n.t('Preparing…');
+  }
+}
+
+function amounts({ bytes, totalBytes, bytesPerSecond, secondsLeft }: PullInfo): string[] {
+  if (totalBytes === 0) return [];
+  return [
+    `${size(bytes)} / ${size(totalBytes)}`,
+    ...(bytesPerSecond > 0 ? [vscode.l10n.t('{0} a second', size(bytesPerSecond))] : []),
+    ...(secondsLeft === undefined ? [] : [timeLeft(secondsLeft)]),
+  ];
+}
+
+function timeLeft(seconds: number): string {
+  if (seconds < 60) return vscode.l10n.t('less than a minute left');
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return vscode.l10n.t('{0} min left', minutes);
+  return vscode.l10n.t('{0} h {1} min left', Math.floor(minutes / 60), minutes % 60);
+}
