@@ -28,6 +28,10 @@ export function remediesFor(error: unknown): Remedy[] {
     case 'binary-input':
     case 'question-too-long':
     case 'prompt-too-long':
+    case 'prompt-set-too-long':
+    case 'prompt-set-not-ready':
+    case 'prompt-set-file':
+    case 'table':
       return [];
     case 'usage':
       return [{ command: 'flan.openSettings', title: vscode.l10n.t('Settings') }];
@@ -75,6 +79,16 @@ function sentenceFor(code: string | undefined): string | undefined {
       return vscode.l10n.t('This looks like a binary file, not like text.');
     case 'question-too-long':
       return vscode.l10n.t('The question is too long: ask a shorter one.');
+    case 'prompt-set-too-long':
+      return vscode.l10n.t('The prompt is longer than the model can read.');
+    case 'prompt-set-not-ready':
+      return vscode.l10n.t('The prompt set cannot be run as it is.');
+    case 'prompt-set-file':
+      return vscode.l10n.t('The file of the prompt set cannot be read.');
+    case 'table':
+      return vscode.l10n.t('The table cannot be read.');
+    case 'meter':
+      return vscode.l10n.t('The tokens could not be counted.');
     case 'no-model':
       return vscode.l10n.t('No model is installed.');
     case 'not-a-model':

@@ -5,7 +5,7 @@
 import { CancelledError, FlanError } from '../errors';
 import { sameAnswer, summarize } from '../prompts/check';
 import { PromptSetNotReadyError } from '../prompts/errors';
-import { problemsOf } from '../prompts/render';
+import { problemsOf } from '../prompts/problems';
 import { type PromptSet, shownExamples } from '../prompts/set';
 import type {
   Answerer,

@@ -31,6 +31,8 @@ export interface ModelProfile {
   readonly trainedLength: number;
   /** The words around the text, in the wording that the family was trained on. */
   readonly frame: (task: Asked, subject: Subject) => Frame;
+  /** What a prompt of worked examples needs around it; undefined where it is understood as it is. */
+  readonly fewShot?: { readonly before: string; readonly end: string };
   /** What the model answers when the text does not say; undefined when it was not trained to. */
   readonly unanswerable: string | undefined;
   /** A small model falls into endless repetition: tasks stop it there. */
@@ -108,16 +110,17 @@ const FLAN: ModelProfile = {
   guardsRepetition: true,
 };
 const STARTER: ModelProfile = { ...FLAN, family: 'starter', trainedLength: 512, frame: starterFrame };
+/** The models of before Flan read prompts of this length, and have no word for what a text does not say. */
+const SHORT: ModelProfile = { ...FLAN, window: 512, trainedLength: 512, unanswerable: undefined };
 const UL2: ModelProfile = {
-  ...FLAN,
+  ...SHORT,
   family: 'ul2',
-  window: 512,
-  trainedLength: 512,
   frame: ul2Frame,
-  unanswerable: undefined,
+  // Worked examples end in the middle of what is to be written.
+  fewShot: { before: '[S2S] ', end: ` ${GAP}` },
 };
-const T5: ModelProfile = { ...UL2, family: 't5', frame: t5Frame };
-const CODE: ModelProfile = { ...UL2, family: 'code-summary', trainedLength: 256, frame: rawFrame };
+const T5: ModelProfile = { ...SHORT, family: 't5', frame: t5Frame };
+const CODE: ModelProfile = { ...SHORT, family: 'code-summary', trainedLength: 256, frame: rawFrame };
 const INSTRUCT: ModelProfile = { ...FLAN, family: 'instruct', trainedLength: 512 };
 /** Trained for no task: asked as the others are, so that it can be seen what that gives. */
 const PRETRAINED: ModelProfile = { ...INSTRUCT, family: 'pretrained', unanswerable: undefined };

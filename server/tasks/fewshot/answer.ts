@@ -6,7 +6,7 @@ import { generateFrom } from '../../generate/generate';
 import { scoreRows } from '../../generate/rows';
 import { scoreFrom } from '../../generate/score';
 import { PromptSetNotReadyError } from '../../prompts/errors';
-import { problemsOf } from '../../prompts/render';
+import { problemsOf } from '../../prompts/problems';
 import { DEFAULT_ANSWER_TOKENS, type PromptSet } from '../../prompts/set';
 import type { Likelihood, OptionScore, Progress, PromptRunResult, Timings, WhenTooLong } from '../../protocol';
 import { checkInput } from '../../text/input';

@@ -1,8 +1,7 @@
 /** The meter: what each part of a prompt costs, and which examples do not fit. */
-import { sectionsOf } from '../../prompts/render';
 import { type PromptSet, shownExamples } from '../../prompts/set';
 import type { PromptCount } from '../../protocol';
-import { mostThatFit, planOf, type Reader, writingOf, writtenPrompt } from './fit';
+import { mostThatFit, type Reader, writtenPrompt, writtenSections } from './fit';
 
 /**
  * Counts any set, also one that is not ready to run.
@@ -11,9 +10,8 @@ import { mostThatFit, planOf, type Reader, writingOf, writtenPrompt } from './fi
 export function countSet(reader: Reader, set: PromptSet, input: string): Omit<PromptCount, 'model'> {
   const { window, trainedLength } = reader.profile;
   const shown = shownExamples(set);
-  const plan = planOf(reader, set, input, shown);
-  const { head, examples, query } = sectionsOf(set, input, shown, writingOf(plan));
-  const whole = writtenPrompt(reader, set, input, shown).ids.length;
+  const { head, examples, query, plan } = writtenSections(reader, set, input, shown);
+  const whole = reader.codec.encode(head + examples.join('') + query).length;
   const parts = tokensOfParts(reader, [head, ...examples, query], whole);
 
   const fits = whole <= window;

@@ -3,7 +3,7 @@
  * examples that fit. The tokenizer is asked about whole prompts; nothing is estimated.
  */
 import { PromptSetTooLongError } from '../../prompts/errors';
-import { sectionsOf } from '../../prompts/render';
+import { type Sections, sectionsOf } from '../../prompts/render';
 import { labelsOf, type PromptSet, shownExamples } from '../../prompts/set';
 import type { WhenTooLong } from '../../protocol';
 import type { Plan } from '../../text/substitute';
@@ -68,27 +68,37 @@ export type WrittenPrompt = Pick<FittedSet, 'ids' | 'text' | 'plan'>;
 
 /** The prompt with these examples, of any length. */
 export function writtenPrompt(
-  { codec, profile }: Reader,
+  reader: Reader,
   set: PromptSet,
   input: string,
   shown: readonly number[],
   leaveOut?: number,
 ): WrittenPrompt {
-  const plan = planOf({ codec, profile }, set, input, leaveOut === undefined ? shown : [...shown, leaveOut]);
-  const { head, examples, query } = sectionsOf(set, input, shown, writingOf(plan));
+  const { head, examples, query, plan } = writtenSections(reader, set, input, shown, leaveOut);
   const text = head + examples.join('') + query;
-  return { ids: codec.encode(text), text, plan };
+  return { ids: reader.codec.encode(text), text, plan };
 }
 
-export function writingOf(plan: Plan): { text: Plan['apply']; frame: Plan['applyFrame'] } {
-  return { text: plan.apply, frame: plan.applyFrame };
+/** The sections of that prompt. What the family wants around worked examples is part of the first and the last one. */
+export function writtenSections(
+  reader: Reader,
+  set: PromptSet,
+  input: string,
+  shown: readonly number[],
+  leaveOut?: number,
+): Sections & { readonly plan: Plan } {
+  const plan = planOf(reader, set, input, leaveOut === undefined ? shown : [...shown, leaveOut]);
+  const writing = { text: plan.apply, frame: plan.applyFrame };
+  const { head, examples, query } = sectionsOf(set, input, shown, writing);
+  const { before, end } = reader.profile.fewShot ?? { before: '', end: '' };
+  return { head: before + head, examples, query: query + end, plan };
 }
 
 /**
  * Stand-ins that none of the texts has. New lines inside of texts are written as marks if an output has any, since the
  * model could not write them otherwise; where no output has one they only cost tokens.
  */
-export function planOf({ codec }: Reader, set: PromptSet, input: string, known: readonly number[]): Plan {
+function planOf({ codec }: Reader, set: PromptSet, input: string, known: readonly number[]): Plan {
   const labels = labelsOf(set.form);
   const outputs: string[] = [];
   const inputs: string[] = [input.trim()];

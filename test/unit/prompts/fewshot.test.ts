@@ -60,6 +60,18 @@ describe('a fitted set', () => {
     expect(result.text).toBe('{ "c": 3 }');
   });
 
+  it('of a model with mode tokens ends in the gap that it fills; the count knows', () => {
+    const { model } = modelOf(starter, hashTable(VOCAB));
+    const ul2 = { ...model, profile: profileFor('google/ul2', tableConfig(VOCAB)) };
+    const { text, ids } = fitSet(ul2, SET, 'x');
+    expect(text).toBe(`[S2S] ${promptText(SET, 'x')} <extra_id_0>`);
+    expect(countSet(ul2, SET, 'x').total).toBe(ids.length);
+    for (const name of ['google/flan-ul2', 't5-small', 'codet5-base']) {
+      const other = { ...model, profile: profileFor(name, tableConfig(VOCAB)) };
+      expect(fitSet(other, SET, 'x').text).toBe(promptText(SET, 'x'));
+    }
+  });
+
   it('marks line breaks only where an output has one', () => {
     const { model } = modelOf(web, hashTable(VOCAB));
     const lines = { ...SET, examples: [{ input: 'a\nb', output: 'c' }] };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { formatPromptSet, parsePromptSet } from '../../../server/prompts/file';
 import { gallery } from '../../../server/prompts/gallery';
-import { problemsOf } from '../../../server/prompts/render';
+import { problemsOf } from '../../../server/prompts/problems';
 import { TextCodec } from '../../../server/text/codec';
 import { Writability } from '../../../server/text/writable';
 import { STARTER_DIR } from './support';

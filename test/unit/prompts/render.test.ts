@@ -1,6 +1,7 @@
 // The few-shot form, and what keeps a set from being run.
 import { describe, expect, it } from 'vitest';
-import { problemsOf, promptText, sectionsOf } from '../../../server/prompts/render';
+import { problemsOf } from '../../../server/prompts/problems';
+import { promptText, sectionsOf } from '../../../server/prompts/render';
 import type { PromptSet } from '../../../server/prompts/set';
 import { SET } from './support';
 
@@ -56,7 +57,11 @@ describe('a set that cannot be run', () => {
     expect(problems({ generation: { temperature: 1 } })[0]).toMatch(/are for votes/);
     expect(problems({ instruction: '', examples: [] })[0]).toMatch(/tells the model nothing/);
     expect(problemsOf({ ...SET, options: ['positive', 'other'] })).toEqual([
-      { example: 1, message: expect.stringMatching(/^The output of example 2 is none of the options/) },
+      {
+        code: 'not-an-option',
+        example: 1,
+        message: expect.stringMatching(/^The output of example 2 is none of the options/),
+      },
     ]);
   });
 
