@@ -24,11 +24,16 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** One life of the thread, with what waits for it: an old one may still be ending when a new one works. */
+interface Life {
+  readonly worker: Worker;
+  readonly waiting: Map<number, Waiting>;
+}
+
 export class Meter {
   readonly #file: string;
   readonly #idleMs: number;
-  readonly #waiting = new Map<number, Waiting>();
-  #worker: Worker | undefined;
+  #life: Life | undefined;
   #timer: NodeJS.Timeout | undefined;
   #nextId = 1;
 
@@ -40,40 +45,44 @@ export class Meter {
 
   /** True while the thread lives. */
   get running(): boolean {
-    return this.#worker !== undefined;
+    return this.#life !== undefined;
   }
 
   /** @throws TokenizerError and what reading a model's config throws, MeterError when the thread ends */
   count(folder: ModelFolder, set: PromptSet, input: string): Promise<PromptCount> {
-    this.#worker ??= this.#start();
+    this.#life ??= this.#start();
     clearTimeout(this.#timer);
+    const { worker, waiting } = this.#life;
     const id = this.#nextId++;
     const message: ToMeter = { id, folder, set, input };
-    const done = new Promise<PromptCount>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#worker.postMessage(message);
+    const done = new Promise<PromptCount>((resolve, reject) => waiting.set(id, { resolve, reject }));
+    worker.postMessage(message);
     return done.finally(() => {
-      if (this.#waiting.size > 0) return;
+      if (waiting.size > 0) return;
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => void this.dispose(), this.#idleMs).unref();
+      this.#timer = setTimeout(() => {
+        if (this.#life?.waiting.size === 0) void this.dispose();
+      }, this.#idleMs).unref();
     });
   }
 
   /** Ends the thread; the next count starts another. */
   async dispose(): Promise<void> {
     clearTimeout(this.#timer);
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+    const life = this.#life;
+    this.#life = undefined;
+    await life?.worker.terminate();
   }
 
-  #start(): Worker {
+  #start(): Life {
     const worker = new Worker(this.#file, { name: 'meter' });
+    const life: Life = { worker, waiting: new Map() };
     // Counting is never a reason for the process to stay.
     worker.unref();
     let reason = 'its thread ended';
     worker.on('message', (message: FromMeter) => {
-      const waiting = this.#waiting.get(message.id);
-      this.#waiting.delete(message.id);
+      const waiting = life.waiting.get(message.id);
+      life.waiting.delete(message.id);
       if (message.kind === 'count') waiting?.resolve(message.count);
       else waiting?.reject(fromCode(message.code, message.message));
     });
@@ -81,11 +90,10 @@ export class Meter {
       reason = error instanceof Error ? error.message : String(error);
     });
     worker.on('exit', () => {
-      if (this.#worker === worker) this.#worker = undefined;
-      const waiting = [...this.#waiting.values()];
-      this.#waiting.clear();
-      for (const { reject } of waiting) reject(new MeterError(reason));
+      if (this.#life === life) this.#life = undefined;
+      for (const { reject } of life.waiting.values()) reject(new MeterError(reason));
+      life.waiting.clear();
     });
-    return worker;
+    return life;
   }
 }
