@@ -1,4 +1,6 @@
 /** The model's own tokenizer, read from its folder: text to ids and back. */
+
+import { show } from '../weights/small';
 import type { TokenizerBackend } from './backend';
 import { openTokenizer, TokenizerError } from './folder';
 import { LibraryBackend } from './library';
@@ -50,10 +52,7 @@ export class TextCodec {
     try {
       return new TextCodec(new LibraryBackend(tokenizerJson, tokenizerConfig));
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new TokenizerError(`The tokenizer cannot be used: ${reason}. Download the model's files again.`, {
-        cause: error,
-      });
+      throw unusable('tokenizer.json', error);
     }
   }
 
@@ -62,7 +61,22 @@ export class TextCodec {
    * @throws TokenizerError when they are missing or are not what they should be
    */
   static async open(dir: string): Promise<TextCodec> {
-    return new TextCodec(await openTokenizer(dir));
+    const backend = await openTokenizer(dir);
+    try {
+      const codec = new TextCodec(backend);
+      codec.#tryOut();
+      return codec;
+    } catch (error) {
+      throw unusable(dir, error);
+    }
+  }
+
+  /** Damage that a tokenizer's reader does not see shows at the first text. */
+  #tryOut(): void {
+    const ids = this.encode(CUT_PROBE.join(''));
+    const wrong = ids.find((id) => !Number.isSafeInteger(id) || id < 0);
+    if (wrong !== undefined) throw new TypeError(`it gives ${wrong} for a token`);
+    this.decode(ids);
   }
 
   /** Ids with what the model's own tokenizer adds: for T5, the end token. Any length of text. */
@@ -108,4 +122,11 @@ export class TextCodec {
 
 function same(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+function unusable(what: string, error: unknown): TokenizerError {
+  const reason = show(error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+  return new TokenizerError(`The tokenizer of ${what} cannot be used: ${reason}. Download the model's files again.`, {
+    cause: error,
+  });
 }

@@ -23,6 +23,12 @@ export interface PickleHost {
   call(name: string, args: readonly unknown[]): unknown;
 }
 
+/**
+ * Instructions that are carried out at most. A tensor takes about 40 and the largest T5 has under 1000. Every instruction may
+ * leave something in memory: without a limit, 16 MB of them could take gigabytes.
+ */
+const MAX_STEPS = 1_000_000;
+
 const MARK = Symbol('mark');
 
 /** Names of the opcodes that are read, as pickletools has them, by their byte. */
@@ -96,7 +102,8 @@ class Machine {
   }
 
   run(): { value: unknown; end: number } {
-    for (;;) {
+    for (let steps = 0; ; steps++) {
+      if (steps > MAX_STEPS) throw new PickleError(`takes more than ${MAX_STEPS} instructions`);
       const op = this.#uint(1);
       if (op === OP.STOP) return { value: this.#pop(), end: this.#at };
       this.#step(op);

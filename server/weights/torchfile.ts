@@ -157,6 +157,8 @@ async function readLegacy(file: OpenFile): Promise<Contents> {
     places.set(storage.key, { offset: at + 8, bytes });
     at += 8 + bytes;
   }
+  if (at !== file.fileBytes)
+    throw problem(file.path, 'the file is damaged: it is longer than its list of tensors says.');
   return { pickle: header, value, places };
 }
 
@@ -173,7 +175,7 @@ const host: PickleHost = {
     const dtype = type instanceof Global && Object.hasOwn(STORAGES, type.name) ? STORAGES[type.name] : undefined;
     if (kind !== 'storage' || typeof key !== 'string' || !isCount(count))
       throw new PickleError('has a storage that is damaged');
-    if (!dtype) throw new PickleError(`has a storage of type ${show(type instanceof Global ? type.name : type)}`);
+    if (!dtype) throw new PickleError(`has a storage of type ${type instanceof Global ? show(type.name) : 'unknown'}`);
     return new Storage(key, dtype, count);
   },
   call(name, args) {
@@ -184,8 +186,9 @@ const host: PickleHost = {
         return args[0];
       case 'torch._utils._rebuild_tensor_v2': {
         const [storage, start, shape, strides] = args;
-        if (!(storage instanceof Storage) || !isCount(start) || !areCounts(shape) || !areCounts(strides)) {
-          throw new PickleError('has a tensor that is damaged');
+        if (!(storage instanceof Storage)) throw new PickleError('has a tensor that is damaged');
+        if (!isCount(start) || !areCounts(shape) || !areCounts(strides)) {
+          throw new PickleError('has a tensor of an impossible size');
         }
         return new Tensor(storage, start, shape, strides);
       }
@@ -201,7 +204,11 @@ function infoOf(path: string, name: string, tensor: Tensor, places: Contents['pl
   const size = DTYPE_BYTES[storage.dtype];
   const bytes = shape.reduce((product, n) => product * n, size);
   const place = places.get(storage.key);
-  if (!place || strides.length !== shape.length || !isCount(bytes)) throw fail('is damaged');
+  if (!place || strides.length !== shape.length) throw fail('is damaged');
+  if (!isCount(bytes)) throw fail('has an impossible size');
+  // The type that the list gives and the one that the bytes were written in are the same.
+  if (storage.count * size !== place.bytes)
+    throw fail(`is of ${place.bytes} bytes, but should be of ${storage.count * size}`);
   let expected = 1;
   for (let d = shape.length - 1; d >= 0; d--) {
     if ((shape[d] ?? 0) > 1 && strides[d] !== expected) throw fail('is stored transposed, which is not read');

@@ -1,4 +1,5 @@
 /** Finds the entries of a zip file whose entries are stored without compression, as torch.save writes them. */
+import { show } from './small';
 import { type FileProblem, type OpenFile, readFully } from './tensorfile';
 
 /** Where an entry's bytes are in the file. */
@@ -20,6 +21,10 @@ const DIRECTORY_ENTRY = 0x02014b50;
 const LOCAL_ENTRY = 0x04034b50;
 /** Local headers that are looked at together: behind a line, each of them takes as long as a small file. */
 const HEADERS_AT_ONCE = 16;
+/** A flag of an entry: its sums and sizes stand behind its bytes, too. */
+const HAS_DESCRIPTOR = 8;
+/** How long they are, with sizes of 32 or of 64 bits; their signature may be missing. */
+const DESCRIPTOR_BYTES = [12, 16, 20, 24];
 /** A 32-bit field of this value is in the zip64 extra field instead. */
 const IN_ZIP64 = 0xffffffff;
 
@@ -32,7 +37,7 @@ export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map
   const fail = (text: string) => problem(file.path, text);
   const { offset, bytes } = await findDirectory(file, problem);
   const directory = await bytesAt(file, offset, bytes, problem);
-  const found: { readonly name: string; readonly local: number; readonly size: number }[] = [];
+  const found: Listed[] = [];
   for (let at = 0; at < directory.length; ) {
     if (at + 46 > directory.length || directory.readUInt32LE(at) !== DIRECTORY_ENTRY) {
       throw fail('the directory at its end is damaged.');
@@ -46,16 +51,48 @@ export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map
     const [size, packed, local] = sizes(directory, at, extra, fail);
     if (directory.readUInt16LE(at + 10) !== 0 || size !== packed)
       throw fail('it is compressed, which weights never are.');
-    found.push({ name, local, size });
+    found.push({ name, local, size, flags: directory.readUInt16LE(at + 8) });
     at = next;
   }
   const entries = new Map<string, ZipEntry>();
   for (let i = 0; i < found.length; i += HEADERS_AT_ONCE) {
     const some = found.slice(i, i + HEADERS_AT_ONCE);
-    const places = await Promise.all(some.map(({ name, local, size }) => locate(file, name, local, size, problem)));
+    const places = await Promise.all(some.map((listed) => locate(file, listed, problem)));
     for (const [j, place] of places.entries()) entries.set(some[j]?.name ?? '', place);
   }
+  if (entries.size !== found.length) throw fail('the directory at its end names an entry twice.');
+  checkOrder(found, entries, offset, (name) => damaged(file, name, problem));
   return entries;
+}
+
+/** An entry as the directory has it. */
+interface Listed {
+  readonly name: string;
+  /** Where its own header is. */
+  readonly local: number;
+  readonly size: number;
+  readonly flags: number;
+}
+
+/**
+ * Entries lie one after another, from the start of the file to its directory. Where they do not, a length or an offset is
+ * damaged, and the bytes that would be taken for an entry's are others.
+ */
+function checkOrder(
+  found: readonly Listed[],
+  entries: ReadonlyMap<string, ZipEntry>,
+  directory: number,
+  fail: (name: string) => Error,
+): void {
+  const ordered = [...found].sort((a, b) => a.local - b.local);
+  let at = 0;
+  for (const [i, { name, local, flags }] of ordered.entries()) {
+    if (local !== at) throw fail(name);
+    const { offset, bytes } = entries.get(name) ?? { offset: 0, bytes: 0 };
+    at = ordered[i + 1]?.local ?? directory;
+    const behind = at - (offset + bytes);
+    if (!((flags & HAS_DESCRIPTOR) === 0 ? behind === 0 : DESCRIPTOR_BYTES.includes(behind))) throw fail(name);
+  }
 }
 
 async function findDirectory(file: OpenFile, problem: FileProblem): Promise<ZipEntry> {
@@ -96,20 +133,23 @@ function sizes(directory: Buffer, at: number, extra: Buffer, fail: (text: string
   return values as [number, number, number];
 }
 
-async function locate(
-  file: OpenFile,
-  name: string,
-  local: number,
-  bytes: number,
-  problem: FileProblem,
-): Promise<ZipEntry> {
-  const damaged = () => problem(file.path, `its entry ${JSON.stringify(name.slice(0, 60))} is damaged.`);
-  if (local + 30 > file.fileBytes) throw damaged();
-  const header = await bytesAt(file, local, 30, problem);
-  if (header.readUInt32LE(0) !== LOCAL_ENTRY) throw damaged();
-  const offset = local + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
-  if (offset + bytes > file.fileBytes) throw damaged();
-  return { offset, bytes };
+/** Where an entry's bytes are, by its own header, which must be of the same name. */
+async function locate(file: OpenFile, { name, local, size, flags }: Listed, problem: FileProblem): Promise<ZipEntry> {
+  const expected = Buffer.from(name);
+  if (local + 30 + expected.length > file.fileBytes) throw damaged(file, name, problem);
+  const header = await bytesAt(file, local, 30 + expected.length, problem);
+  const same =
+    header.readUInt32LE(0) === LOCAL_ENTRY &&
+    header.readUInt16LE(6) === flags &&
+    header.readUInt16LE(26) === expected.length &&
+    header.subarray(30).equals(expected);
+  const offset = local + 30 + expected.length + header.readUInt16LE(28);
+  if (!same || offset + size > file.fileBytes) throw damaged(file, name, problem);
+  return { offset, bytes: size };
+}
+
+function damaged(file: OpenFile, name: string, problem: FileProblem): Error {
+  return problem(file.path, `its entry ${show(name)} is damaged.`);
 }
 
 /** A 64-bit count; what no file can have becomes a number that fails every comparison with a file's size. */

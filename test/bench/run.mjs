@@ -1,4 +1,4 @@
-// Bundles one benchmark and runs it: node test/bench/run.mjs NAME [ARGUMENTS]. Benchmarks print; they never fail a build.
+// Bundles one benchmark and runs it: node test/bench/run.mjs NAME [ARGUMENTS]; `../fuzz/main` is the fuzzing of all readers.
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -2,8 +2,8 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsError, TensorError } from '../../../server/weights/errors';
-import { MAX_HEADER_BYTES, parseHeader, SafetensorsFile } from '../../../server/weights/safetensors';
-import { bfloats, floats, randomOf, rejection, safetensorsBytes, temporaryFolder, withLength } from './support';
+import { MAX_HEADER_BYTES, SafetensorsFile } from '../../../server/weights/safetensors';
+import { bfloats, floats, rejection, safetensorsBytes, temporaryFolder, withLength } from './support';
 
 const folder = temporaryFolder();
 let count = 0;
@@ -130,77 +130,5 @@ describe('refusals', () => {
   it('a file that is missing, and a folder', async () => {
     expect((await rejection(SafetensorsFile.open(join(folder, 'none')))).message).toMatch(/the file is missing/);
     expect(await rejection(SafetensorsFile.open(folder))).toBeInstanceOf(SafetensorsError);
-  });
-});
-
-describe('fuzzing', () => {
-  const whole = safetensorsBytes(tensors, { format: 'pt' });
-  const length = Number(whole.readBigUInt64LE());
-  const text = whole.subarray(8, 8 + length);
-  const dictionary = ['-1', '1e999', '9007199254740993', 'null', '[]', '{}', '"F32"', '__proto__', '\\u0000', '[[[['];
-  dictionary.push('18446744073709551615', '0.5', '"data_offsets"', ',', ':', '}', '"', '\uffff', '__metadata__');
-
-  /** One to four changes: a byte, a run removed or doubled, a word of the dictionary put in, two pieces swapped. */
-  function mutate(source: Uint8Array, random: () => number): Buffer {
-    let bytes = Buffer.from(source);
-    const below = (n: number) => Math.floor(random() * n);
-    for (let changes = 1 + below(4); changes > 0; changes--) {
-      const at = below(bytes.length);
-      const end = Math.min(bytes.length, at + 1 + below(12));
-      const [before, run, after] = [bytes.subarray(0, at), bytes.subarray(at, end), bytes.subarray(end)];
-      const kind = below(5);
-      if (kind === 0) bytes[at] = below(256);
-      else if (kind === 1) bytes = Buffer.concat([before, after]);
-      else if (kind === 2) bytes = Buffer.concat([before, run, run, after]);
-      else if (kind === 3)
-        bytes = Buffer.concat([before, Buffer.from(dictionary[below(dictionary.length)] ?? ''), after]);
-      else bytes = Buffer.concat([after, run, before]);
-      if (bytes.length === 0) bytes = Buffer.from('{');
-    }
-    return bytes;
-  }
-
-  it('20,000 damaged headers: a sound header or a SafetensorsError, nothing else', () => {
-    const random = randomOf(20240229);
-    let sound = 0;
-    const other: string[] = [];
-    const start = performance.now();
-    for (let i = 0; i < 20_000; i++) {
-      const damaged = mutate(text, random);
-      const dataStart = 8 + damaged.length;
-      const fileBytes = dataStart + (whole.length - 8 - length);
-      try {
-        const header = parseHeader(damaged, dataStart, fileBytes, 'f');
-        const bytes = [...header.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
-        if (bytes !== fileBytes - dataStart) other.push(`accepted: ${damaged}`);
-        sound++;
-      } catch (error) {
-        if (!(error instanceof SafetensorsError) || /\n/.test(error.message)) other.push(`${error}: ${damaged}`);
-      }
-    }
-    expect(other).toEqual([]);
-    expect(sound).toBeGreaterThan(100); // Names and metadata may change freely.
-    expect(sound).toBeLessThan(15_000);
-    expect(performance.now() - start).toBeLessThan(20_000);
-  });
-
-  it('1,000 damaged files', async () => {
-    const random = randomOf(7);
-    const other: string[] = [];
-    const path = fileOf(whole);
-    for (let i = 0; i < 1_000; i++) {
-      writeFileSync(path, mutate(whole, random));
-      try {
-        const file = await SafetensorsFile.open(path);
-        try {
-          for (const name of file.tensors.keys()) await file.read(name);
-        } finally {
-          await file.close();
-        }
-      } catch (error) {
-        if (!(error instanceof SafetensorsError)) other.push(String(error));
-      }
-    }
-    expect(other).toEqual([]);
   });
 });
