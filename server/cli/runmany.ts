@@ -6,9 +6,17 @@ import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 
 import { FlanError } from '../errors';
 import { journalHeader, journalLine, type RunIdentity, readJournal } from '../prompts/journal';
 import type { ResultRow } from '../prompts/results';
-import { Method, type PromptCount, type PromptOutcome, type PromptProgress, type RunManyResult } from '../protocol';
+import {
+  Method,
+  type PromptCount,
+  type PromptOutcome,
+  type PromptProgress,
+  type RunManyResult,
+  type Substitution,
+} from '../protocol';
 import { ServerClient } from './client';
 import { interrupt } from './interrupt';
+import { substitutionNote } from './notes';
 import type { Command } from './options';
 import { type Output, showProgress } from './output';
 import { UnwritableFileError, writeRenamed } from './promptfiles';
@@ -146,6 +154,20 @@ async function openJournal(
   return { path, outcomes, add: (input, outcome) => appendFileSync(path, journalLine(input, outcome)) };
 }
 
+/** What was not as the user may think, over all answers. */
+function notesOf(rows: readonly ResultRow[]): string[] {
+  const answers = rows.flatMap(({ outcome }) => (outcome.kind === 'answered' ? [outcome.answer] : []));
+  const cut = answers.filter(({ finishReason }) => finishReason === 'length').length;
+  const shortened = answers.filter(({ dropped }) => dropped.length > 0).length;
+  const characters = new Map<string, Substitution>();
+  for (const { substitutions } of answers) for (const one of substitutions) characters.set(one.char, one);
+  return [
+    ...(cut > 0 ? [`${cut} of the answers were cut, or ended where they repeated themselves.`] : []),
+    ...(shortened > 0 ? [`For ${shortened} of the inputs examples were left away: the prompt was too long.`] : []),
+    ...(characters.size > 0 ? [substitutionNote([...characters.values()])] : []),
+  ];
+}
+
 interface Ended {
   readonly request: RunRequest;
   readonly inputs: Inputs;
@@ -165,6 +187,7 @@ function finish({ inputs, rows, cancelled, answerer, out, journal, writer, outpu
   for (const { line, message } of failures.slice(0, 5)) output.note(`${inputs.name}, line ${line}: ${message}`);
   const done = `${rows.length - failures.length} of ${inputs.rows.length} inputs answered`;
   const more = failures.length > 0 ? `, ${failures.length} failed` : '';
+  for (const note of notesOf(rows)) output.note(note);
   if (answerer?.demo === true) output.note('Answered by the built-in demonstration model: expect little.');
   if (journal === undefined || out === undefined) {
     output.note(`${cancelled ? 'Stopped: ' : ''}${done}${more}.`);

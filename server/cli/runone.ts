@@ -49,6 +49,7 @@ function notesOf(result: PromptRunResult): string[] {
   if (dropped.length > 0)
     notes.push(`Left away, since the prompt was too long: examples ${dropped.map((at) => at + 1).join(', ')}.`);
   if (substitutions.length > 0) notes.push(substitutionNote(substitutions));
+  if (result.demo) notes.push('Answered by the built-in demonstration model: expect little.');
   if (result.promptTokens > 0) {
     notes.push(
       `${result.model} (${result.weights}) on ${result.device}, ${result.promptTokens} of ${result.window} tokens.`,

@@ -2,7 +2,7 @@
  * Tables of texts: files (CSV, TSV, JSON lines, plain lines) and what is pasted from a spreadsheet or a Markdown page. A
  * text that cannot be read at all is a TableError; a row that does not look like the others is kept, and told of.
  */
-import { CsvError, type Info, parse } from 'csv-parse/sync';
+import { delimitedRows, delimitersIn } from './csv';
 import { TableError } from './errors';
 import { JsonError, parseJson } from './json';
 import { isMarkdownTable, markdownRows } from './markdown';
@@ -72,7 +72,9 @@ export function parseTable(text: string, options: TableOptions = {}): Table {
 export function formatOf(text: string, fileName?: string): TableFormat {
   const known = BY_ENDING.get(/\.(\w+)$/.exec(fileName ?? '')?.[1]?.toLowerCase() ?? '');
   if (known !== undefined) return known;
-  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
+  // What stands in quotes may have delimiters and line breaks of its own.
+  const bare = text.replaceAll(/(^|[\t,;\n])"(?:[^"]|"")*"/g, '$1');
+  const lines = bare.split(/\r?\n/).filter((line) => line.trim() !== '');
   const sample = lines.slice(0, 20);
   const [first = ''] = sample;
   if (isMarkdownTable(lines)) return 'markdown';
@@ -90,7 +92,7 @@ function read(text: string, format: TableFormat, header: boolean | undefined): O
   switch (format) {
     case 'csv':
     case 'tsv':
-      return named(delimited(text, format), header);
+      return named(delimitedRows(text, format), header);
     case 'jsonl':
       return fromValues(jsonLines(text));
     case 'json':
@@ -107,80 +109,6 @@ function read(text: string, format: TableFormat, header: boolean | undefined): O
       const rows = lines.flatMap((cell, at) => (cell.trim() === '' ? [] : [{ line: at + 1, cells: [cell] }]));
       return { header: false, columns: ['line'], rows };
     }
-  }
-}
-
-/** How often a delimiter stands outside of quotes. */
-function delimitersIn(line: string, delimiter: string): number {
-  return line.replaceAll(/"(?:[^"]|"")*"/g, '').split(delimiter).length - 1;
-}
-
-function delimited(text: string, format: 'csv' | 'tsv'): Row[] {
-  if (format === 'csv') {
-    const [first = ''] = text.split(/\r?\n/, 1);
-    // Where a comma is the decimal sign, spreadsheets write semicolons.
-    const delimiter = delimitersIn(first, ';') > delimitersIn(first, ',') ? ';' : ',';
-    return csvRows(text, delimiter, '"');
-  }
-  try {
-    return csvRows(text, '\t', '"');
-  } catch (error) {
-    // Spreadsheets quote cells with line breaks; most other programs quote nothing, and a quote is a quote.
-    if (error instanceof TableError) return csvRows(text, '\t', false);
-    throw error;
-  }
-}
-
-function csvRows(text: string, delimiter: string, quote: '"' | false): Row[] {
-  try {
-    const records = parse(text, {
-      delimiter,
-      quote,
-      info: true,
-      relax_column_count: true,
-      skip_empty_lines: true,
-    }) as unknown as { readonly record: readonly string[]; readonly info: Info }[];
-    return records.map(({ record, info }) => {
-      // The library counts up to the end of a record, which may have line breaks in its cells.
-      const inside = record.reduce((sum, cell) => sum + cell.split('\n').length - 1, 0);
-      return { line: info.lines - inside, cells: record };
-    });
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    const { lines = 1 } = error as CsvError & { readonly lines?: number };
-    // The library knows only that the text has come to its end by then.
-    const line = error.code === 'CSV_QUOTE_NOT_CLOSED' ? openQuoteLine(text, delimiter) : lines;
-    throw new TableError(line, csvReason(error));
-  }
-}
-
-/** The line of the last quote that opens a cell and is never closed. */
-function openQuoteLine(text: string, delimiter: string): number {
-  let line = 1;
-  let opened = 0;
-  for (let at = 0; at < text.length; at++) {
-    const char = text.charAt(at);
-    if (char === '\n') line++;
-    if (char !== '"') continue;
-    if (opened > 0) {
-      if (text.charAt(at + 1) === '"') at++;
-      else opened = 0;
-    } else if (at === 0 || text.charAt(at - 1) === delimiter || text.charAt(at - 1) === '\n') opened = line;
-  }
-  return opened || line;
-}
-
-function csvReason(error: CsvError): string {
-  switch (error.code) {
-    case 'CSV_QUOTE_NOT_CLOSED':
-      return 'A quote that was opened is not closed until the end of the text. Close it, or double it if it belongs to the text.';
-    case 'CSV_INVALID_CLOSING_QUOTE':
-    case 'CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE':
-      return 'After a closing quote there is more text before the next delimiter. Double the quotes that belong to the text.';
-    case 'INVALID_OPENING_QUOTE' as CsvError['code']:
-      return 'A quote stands inside a cell that does not begin with one. Put the whole cell in quotes and double those inside.';
-    default:
-      return `The table cannot be read: ${error.message}`;
   }
 }
 

@@ -63,6 +63,8 @@ describe('CSV', () => {
 describe('what is pasted', () => {
   it('from a spreadsheet is TSV, with cells of several lines in quotes', () => {
     expect(formatOf('a\tb\nc\td\n')).toBe('tsv');
+    expect(formatOf('a\t"two\nlines"\n"c\n"\td\n')).toBe('tsv');
+    expect(formatOf('"a, b",c\n"d\ne",f\n')).toBe('csv');
     expect(cells('He said\t"two\nlines"\nsecond\tx\n', { format: 'tsv' })).toEqual([
       ['He said', 'two\nlines'],
       ['second', 'x'],
