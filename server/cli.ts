@@ -33,10 +33,11 @@ async function run(command: Command, output: Output): Promise<void> {
     case 'bench':
       return (await import('./cli/bench')).bench(command, output);
     case 'pull':
-      throw new FlanError(
-        'not-available',
-        'pull is not available yet. Download the model folder by other means, then: flan convert DIR --out DIR2',
-      );
+      return (await import('./cli/pull')).pull(command, output);
+    case 'rm':
+      return (await import('./cli/files')).remove(command, output);
+    case 'verify':
+      return (await import('./cli/files')).verify(command, output);
   }
 }
 

@@ -15,8 +15,10 @@ import { handlersOf } from './rpc/handlers';
 import { DEFAULT_LINGER_SECONDS, Lifetime } from './rpc/lifetime';
 import { type Listener, listen } from './rpc/listen';
 import { Meter } from './runtime/meter';
+import { ModelFiles } from './runtime/model-files';
 import { installedModels, modelFolders } from './runtime/models';
 import { PromptRequests } from './runtime/prompts';
+import { PullService } from './runtime/pulls';
 import { ModelService, type ResolveChoice } from './runtime/service';
 import { ModelThread } from './runtime/thread';
 
@@ -35,11 +37,14 @@ async function main(): Promise<void> {
   };
   const service = new ModelService(thread, resolve);
   const meter = new Meter(join(__dirname, 'meter.js'));
+  const pulls = new PullService(join(__dirname, 'pull.js'), paths.models);
   const status = (): Status => ({ ...service.status, pid: process.pid, version, clients: clients.count });
 
   const handlers = handlersOf({
     service,
     prompts: new PromptRequests(service, meter, resolve),
+    pulls,
+    files: new ModelFiles(paths, pulls),
     status,
     models: () => installedModels(paths),
     // The engines' code is read only for these two: the server itself has no need of it.
@@ -52,11 +57,16 @@ async function main(): Promise<void> {
     handlers,
     log,
     status,
-    counted: (count) => lifetime.clients(count),
+    counted: () => stayWhileUsed(),
+    busy: () => pulls.busy,
     replace: () => setImmediate(() => leave('a client of another build takes over')),
   });
   const lifetime = new Lifetime(lingerSeconds * 1000, (reason) => leave(reason));
   service.onStatus = () => clients.broadcast();
+  // A download of hours goes on when the last window is closed.
+  const stayWhileUsed = () => lifetime.clients(clients.count + (pulls.busy ? 1 : 0));
+  pulls.onBusy = stayWhileUsed;
+  pulls.onChange = (pull) => clients.tellOfPull(pull);
   // The client has its error by then; its next request starts a new process, which the driver serves again.
   service.onDeviceLost = () => setImmediate(() => leave('the GPU refuses this process', 1));
 
@@ -70,8 +80,7 @@ async function main(): Promise<void> {
     listener?.close();
     // A native call cannot be interrupted, and ending a thread inside one aborts the process: then be quick about it.
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), FREE_TIMEOUT_MS).unref();
-    void service
-      .dispose()
+    void Promise.all([service.dispose(), pulls.dispose()])
       .catch((error: unknown) => log(String(error)))
       .then(() => clients.endAll())
       .finally(() => process.exit(code));

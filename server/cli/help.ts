@@ -12,11 +12,12 @@ Usage: flan COMMAND [OPTIONS]
   score --prompt T --answer A  log-probability of an answer
   run SET FILE               a prompt set on every line of a file, or on a column of a table
   convert DIR --out DIR2     turn a checkpoint folder into a pre-quantized model
+  pull MODEL                 get a model from the hub: download and convert in one go
+  rm MODEL, verify MODEL     remove an installed model; compare its files with their checksums
   models                     what is installed; --available: what could be, and what of it fits this machine
   doctor                     what this machine can run, and why not
   bench                      how fast this machine is
   status, stop               the server that keeps the model loaded
-  pull                       how to get a model
 
 A FILE of - reads standard input. Options of a command: flan COMMAND --help. Also: flan --version`;
 
@@ -85,9 +86,25 @@ ${JSON_LINE}`,
 
 Reads a checkpoint folder (config.json, tokenizer.json, safetensors or PyTorch files) and writes a pre-quantized
 int8 model, tensor by tensor. Put it under the models folder that flan models names, or use it with --model DIR2.`,
-  pull: `Usage: flan pull MODEL
+  pull: `Usage: flan pull OWNER/NAME[@REVISION] | DIR [--name NAME] [--keep-original] [--json]
 
-Not available yet. Download the model's folder by other means, then: flan convert DIR --out DIR2`,
+Installs a model of the hub, for example: flan pull google/flan-t5-small. A revision is a branch, a tag, a commit or
+refs/pr/N. Weights are converted to int8 as they arrive: the disk needs room for the int8 model only. Ctrl-C stops it;
+the same command goes on from there. A model that is in the Hugging Face cache, or a folder, is converted without a
+download.
+
+  --name NAME             install it under another name (default: the repository's)
+  --keep-original         keep the downloaded weights too, for exact --weights fp32
+${JSON_LINE}
+
+HF_TOKEN is used for private and gated models, HF_ENDPOINT for another hub, HF_HOME for the cache, HTTPS_PROXY and
+NO_PROXY for proxies.`,
+  rm: `Usage: flan rm MODEL [--json]
+
+Removes an installed model, what was converted from it, and what an unfinished pull of it has fetched.`,
+  verify: `Usage: flan verify MODEL [--json]
+
+Reads all files of a model and compares them with their checksums. Exit code 1 if one is not as it was.`,
   models: `Usage: flan models [--available] [--json]
 
 Lists the installed models and the built-in one, with their sizes and dates.

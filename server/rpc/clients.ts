@@ -1,7 +1,7 @@
 /** All connections of the server: accepts them, counts them, and tells each of them when the status changes. */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Status } from '../protocol';
+import type { PullInfo, Status } from '../protocol';
 import { Session, type SessionDeps } from './session';
 
 const END_TIMEOUT_MS = 500;
@@ -10,6 +10,8 @@ export interface ClientsDeps extends Pick<SessionDeps, 'version' | 'handlers' | 
   /** Called with the number of clients that introduced themselves, whenever it changes. */
   readonly counted: (count: number) => void;
   readonly status: () => Status;
+  /** Whether this server works on something that outlives its clients. */
+  readonly busy: () => boolean;
   /** Called when nobody uses this server and a client of another build wants it to leave. */
   readonly replace: () => void;
 }
@@ -40,7 +42,7 @@ export class Clients {
       handlers,
       log,
       replace: () => {
-        if (this.count > 0) return false;
+        if (this.count > 0 || this.#deps.busy()) return false;
         this.#deps.replace();
         return true;
       },
@@ -65,6 +67,11 @@ export class Clients {
     if (text === this.#lastStatus) return;
     this.#lastStatus = text;
     for (const session of this.#sessions) if (session.initialized) session.sendStatus(status);
+  }
+
+  /** Tells every client of a pull. */
+  tellOfPull(pull: PullInfo): void {
+    for (const session of this.#sessions) if (session.initialized) session.sendPull(pull);
   }
 
   /** Ends all connections; does not wait for long for clients that do not read their last answers. */

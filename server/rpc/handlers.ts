@@ -1,12 +1,18 @@
 /** What each request of protocol.ts does: checked parameters in, the service's promise out. */
 
 import { type AvailableModel, type DoctorItem, Method, type ModelInfo, type Status } from '../protocol';
+import type { ModelFiles } from '../runtime/model-files';
 import type { PromptRequests } from '../runtime/prompts';
+import type { PullService } from '../runtime/pulls';
 import type { ModelService } from '../runtime/service';
 import {
+  cancelPullParams,
   checkParams,
   countPromptParams,
+  hubChoice,
+  installedParams,
   loadParams,
+  pullParams,
   runManyParams,
   runParams,
   runPromptParams,
@@ -17,6 +23,8 @@ import type { Handler } from './session';
 export interface HandlerDeps {
   readonly service: ModelService;
   readonly prompts: PromptRequests;
+  readonly pulls: PullService;
+  readonly files: ModelFiles;
   readonly status: () => Status;
   readonly models: () => Promise<readonly ModelInfo[]>;
   readonly available: () => Promise<readonly AvailableModel[]>;
@@ -28,6 +36,8 @@ export interface HandlerDeps {
 export function handlersOf({
   service,
   prompts,
+  pulls,
+  files,
   status,
   models,
   available,
@@ -58,6 +68,12 @@ export function handlersOf({
       },
     ],
     [Method.models, models],
+    [Method.repository, (_client, params, token) => files.repository(hubChoice(params), token)],
+    [Method.pull, (_client, params) => pulls.start(pullParams(params))],
+    [Method.pulls, () => pulls.list()],
+    [Method.cancelPull, (_client, params) => pulls.cancel(cancelPullParams(params))],
+    [Method.remove, (_client, params) => files.remove(installedParams(params).model)],
+    [Method.verify, (_client, params, token, progress) => files.verify(installedParams(params).model, progress, token)],
     [Method.available, available],
     [Method.doctor, doctor],
     [Method.status, status],

@@ -3,13 +3,17 @@ import { UsageError } from '../errors';
 import { MAX_BEAMS, MAX_NEW_TOKENS } from '../generate/decoding';
 import { checkPromptSet } from '../prompts/file';
 import type {
+  CancelPullParams,
   CheckParams,
   CountPromptParams,
   Decoding,
   Hello,
+  HubChoice,
+  InstalledParams,
   LoadParams,
   ModelChoice,
   PromptParams,
+  PullParams,
   RunManyParams,
   RunParams,
   RunPromptParams,
@@ -48,6 +52,35 @@ export function scoreParams(value: unknown): ScoreParams {
 export function loadParams(value: unknown): LoadParams {
   const fields = object(value ?? {});
   return { ...modelChoice(fields), ...progressToken(fields) };
+}
+
+export function hubChoice(value: unknown): HubChoice {
+  const fields = object(value);
+  return {
+    ...optional('accessToken', string(fields, 'accessToken')),
+    ...optional('hubUrl', string(fields, 'hubUrl')),
+    ...optional('proxy', string(fields, 'proxy')),
+    model: string(fields, 'model') ?? missing('model'),
+  };
+}
+
+export function pullParams(value: unknown): PullParams {
+  const fields = object(value);
+  return {
+    ...hubChoice(fields),
+    ...optional('name', string(fields, 'name')),
+    ...optional('keepOriginal', boolean(fields, 'keepOriginal')),
+  };
+}
+
+export function cancelPullParams(value: unknown): CancelPullParams {
+  const fields = object(value);
+  return { ...optional('discard', boolean(fields, 'discard')), name: string(fields, 'name') ?? missing('name') };
+}
+
+export function installedParams(value: unknown): InstalledParams {
+  const fields = object(value);
+  return { ...progressToken(fields), model: string(fields, 'model') ?? missing('model') };
 }
 
 export function countPromptParams(value: unknown): CountPromptParams {
@@ -136,6 +169,13 @@ function string(fields: Fields, name: string): string | undefined {
   if (typeof value !== 'string') throw new UsageError(`${name} must be a string.`);
   if (value.length > MAX_TEXT)
     throw new UsageError(`${name} is longer than ${MAX_TEXT} characters: send a part of it.`);
+  return value;
+}
+
+function boolean(fields: Fields, name: string): boolean | undefined {
+  const value = fields[name];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'boolean') throw new UsageError(`${name} must be true or false.`);
   return value;
 }
 

@@ -16,7 +16,7 @@ import {
   StreamMessageWriter,
 } from 'vscode-jsonrpc/node';
 import { UsageError } from '../errors';
-import { Method, PROTOCOL, type PromptProgress, type Status } from '../protocol';
+import { Method, PROTOCOL, type PromptProgress, type PullInfo, type Status } from '../protocol';
 import { NotInitializedError, toResponseError, WrongProtocolError, WrongTokenError } from './errors';
 import { FrameGuard } from './frames';
 import { hello } from './params';
@@ -87,6 +87,10 @@ export class Session {
 
   sendStatus(status: Status): void {
     this.#send(Method.statusChanged, status);
+  }
+
+  sendPull(pull: PullInfo): void {
+    this.#send(Method.pullChanged, pull);
   }
 
   /** Ends the connection when every request is answered; resolves when the other side has ended it, too. */

@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { FlanError } from '../errors';
 import type { Paths } from '../paths';
 import type { ModelInfo } from '../protocol';
+import { folderName } from '../weights/hub/cache';
 import { listModels } from '../weights/store';
 
 /** The built-in model, beside the built code in the package. */
@@ -93,14 +94,6 @@ async function folderOf({ name, dir, demo }: Omit<ModelFolder, 'state'>): Promis
     if (found?.isFile()) hash.update(`${file}\0${found.size}\0${found.mtimeMs}\0${found.ino}\n`);
   }
   return { name, dir, demo, state: hash.digest('hex') };
-}
-
-/** The model's name by its folder; of a hub cache's `models--google--flan-t5-small/snapshots/<hash>`, `flan-t5-small`. */
-export function folderName(dir: string): string {
-  const path = resolve(dir);
-  const snapshots = dirname(path);
-  const hub = basename(snapshots) === 'snapshots' ? /^models--(?:.*--)?(.+)$/.exec(basename(dirname(snapshots))) : null;
-  return hub?.[1] ?? basename(path);
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -198,6 +198,11 @@ export class Checkpoint implements TensorSource {
     }
   }
 
+  /** Where the bytes of a tensor are. @throws TensorError as `check`. */
+  placeOf(spec: TensorSpec): { readonly file: TensorFile; readonly info: TensorInfo } {
+    return this.#checked(spec);
+  }
+
   fileOf(name: string): string {
     return this.#find(name)?.file.path ?? this.dir;
   }
@@ -319,6 +324,12 @@ export async function formOf(dir: string): Promise<'pre-quantized' | 'original' 
 /** Whether a folder has the weights of an original checkpoint. */
 export async function hasOriginal(dir: string): Promise<boolean> {
   return (await layoutOf((name) => exists(join(dir, name)))) !== undefined;
+}
+
+/** The files that an index names, as `Checkpoint.read` takes them. */
+export async function shardsOfIndex(index: string, files: Pick<CheckpointFiles, 'name' | 'text'>): Promise<string[]> {
+  const map = await readIndex(join(files.name, index), () => files.text(index));
+  return [...new Set(map.values())];
 }
 
 /** Reads the map from tensor to shard. Shards lie beside the index: a path that leads elsewhere is refused. */

@@ -113,7 +113,7 @@ async function wholeFile(path: string, options: ConvertOptions): Promise<WeightF
 }
 
 /** What is copied from a checkpoint beside its weights, where it is there. */
-const COMPANIONS = [
+export const COMPANIONS = [
   'config.json',
   'generation_config.json',
   'tokenizer.json',

@@ -16,7 +16,7 @@ import { type CancelSignal, errorCode, humanBytes, inSteps, throwIfCancelled } f
 import { diskErrors, WeightWriter } from './writer';
 
 /** Left free on the disk: a full one breaks other programs, too. */
-const DISK_MARGIN_BYTES = 64 * 1024 * 1024;
+export const DISK_MARGIN_BYTES = 64 * 1024 * 1024;
 
 /** The smallest weight file that threads are started for. */
 const THREADS_FROM_BYTES = 64 * 1024 * 1024;
@@ -31,9 +31,7 @@ export async function make(model: OpenModel, options: ConvertOptions): Promise<W
   const { out } = options;
   const temporary = temporaryName(out);
   let writer: WeightWriter | undefined;
-  // Starting threads takes longer than a small model.
-  const { quantizerFile, threadsFromBytes = THREADS_FROM_BYTES } = options;
-  const quantizer = new Quantizer(model.plan.dataBytes < threadsFromBytes ? {} : { threadFile: quantizerFile });
+  const quantizer = quantizerFor(model.plan.dataBytes, options);
   try {
     await checkSpace(model.plan.dataBytes, options);
     writer = await WeightWriter.create(temporary, model.plan, model.identity, options.openOutput);
@@ -49,6 +47,15 @@ export async function make(model: OpenModel, options: ConvertOptions): Promise<W
   } finally {
     await quantizer.close();
   }
+}
+
+/** For a weight file of this size; the caller closes it. Starting threads takes longer than a small model. */
+export function quantizerFor(
+  dataBytes: number,
+  options: Pick<ConvertOptions, 'quantizerFile' | 'threadsFromBytes'>,
+): Quantizer {
+  const { quantizerFile, threadsFromBytes = THREADS_FROM_BYTES } = options;
+  return new Quantizer(dataBytes < threadsFromBytes ? {} : { threadFile: quantizerFile });
 }
 
 /** Copies the weight file of a pre-quantized folder, and checks the copy. */
@@ -87,7 +94,8 @@ async function checkSpace(bytes: number, { out, freeBytes = freeBytesOf }: Conve
   }
 }
 
-async function freeBytesOf(dir: string): Promise<number> {
+/** What is free for this user on the disk of a folder. */
+export async function freeBytesOf(dir: string): Promise<number> {
   const { bavail, bsize } = await statfs(dir);
   return bavail * bsize;
 }

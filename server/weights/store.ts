@@ -9,6 +9,7 @@ import { readConfig, type T5Config } from './config';
 import { convertCheckpoint } from './convert';
 import { NotAModelError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, type WeightFile } from './file';
+import { readOrigin } from './hub/origin';
 import { parametersOf } from './layout';
 import { identityOf } from './model';
 import { FORMAT_VERSION, planOf, type TensorErrorEntry } from './plan';
@@ -16,7 +17,7 @@ import type { CancelSignal, Progress } from './small';
 import { diskErrors } from './writer';
 
 /** Raised when the quantizer gives other bytes for the same checkpoint: cached files are made again. */
-const QUANTIZER_VERSION = 1;
+export const QUANTIZER_VERSION = 1;
 
 export interface ResolveOptions {
   /** A model folder, original or pre-quantized. */
@@ -87,14 +88,31 @@ async function cached(out: string, options: ResolveOptions, notes: string[]): Pr
  * identity with times of change, the configuration, the format, and the versions of layout and quantizer.
  */
 async function cachePath({ dir, format, cacheDir }: ResolveOptions, config: T5Config): Promise<string> {
-  const real = await realpath(dir);
-  const place = createHash('sha256').update(real).digest('hex').slice(0, 8);
   const key = createHash('sha256');
   key.update(JSON.stringify([FORMAT_VERSION, QUANTIZER_VERSION, format, config, await sourceState(dir)]));
+  return join(cacheDir, `${await cachePrefix(dir)}${key.digest('hex').slice(0, 16)}.${format}.safetensors`);
+}
+
+async function cachePrefix(dir: string): Promise<string> {
+  const real = await realpath(dir);
+  const place = createHash('sha256').update(real).digest('hex').slice(0, 8);
   const name = basename(real)
     .replace(/[^\w.-]/g, '_')
     .slice(0, 60);
-  return join(cacheDir, `${name}-${place}-${key.digest('hex').slice(0, 16)}.${format}.safetensors`);
+  return `${name}-${place}-`;
+}
+
+/** Removes what was converted from a model folder. @returns the bytes that it took. */
+export async function removeCached(dir: string, cacheDir: string): Promise<number> {
+  const prefix = await cachePrefix(dir).catch(() => undefined);
+  let bytes = 0;
+  for (const name of prefix === undefined ? [] : await readdir(cacheDir).catch(() => [])) {
+    const rest = name.slice(prefix?.length);
+    if (!name.startsWith(prefix ?? '/') || !/^[0-9a-f]{16}\.(?:int8|fp32)\.safetensors/.test(rest)) continue;
+    bytes += (await stat(join(cacheDir, name)).catch(() => undefined))?.size ?? 0;
+    await rm(join(cacheDir, name), { force: true });
+  }
+  return bytes;
 }
 
 async function sourceState(dir: string): Promise<unknown> {
@@ -171,7 +189,9 @@ export async function modelInfo(dir: string, demo: boolean): Promise<ModelInfo> 
   const common = { name: basename(resolve(dir)), dir, demo, parameters };
   if ((await formOf(dir)) === 'pre-quantized') {
     const { fileBytes, changedMs } = await inspectWeightFile(join(dir, INT8_FILE));
-    return { ...common, bytes: fileBytes, changedMs, form: 'pre-quantized' };
+    const origin = await readOrigin(dir);
+    const from = origin && { origin: `${origin.repository}@${origin.revision}` };
+    return { ...common, bytes: fileBytes, changedMs, form: 'pre-quantized', ...from };
   }
   const checkpoint = await Checkpoint.open(dir);
   await checkpoint.close();

@@ -46,7 +46,10 @@ export interface Piece {
 export type FileProblem = (file: string, problem: string) => FlanError;
 
 /** Where bytes are read from: a file of this machine, or one behind a line. */
-export type ReadHandle = Pick<FileHandle, 'read' | 'close'>;
+export interface ReadHandle {
+  read(target: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+  close(): Promise<void>;
+}
 
 /** An open file with its size. */
 export interface OpenFile {
@@ -161,7 +164,7 @@ export class TensorFile {
 
 /** Fills `target` from a file, or throws what `problem` makes of a file that is too short or cannot be read. */
 export async function readFully(
-  handle: Pick<FileHandle, 'read'>,
+  handle: Pick<ReadHandle, 'read'>,
   target: Uint8Array,
   position: number,
   path: string,

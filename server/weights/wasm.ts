@@ -1,5 +1,5 @@
 /**
- * Writes small WebAssembly modules: as much of the binary format as kernels.ts needs. A function's code is a flat list of
+ * Writes small WebAssembly modules: as much of the binary format as what is computed in them needs. A function's code is a flat list of
  * bytes in the order of a stack machine, put together from the pieces below; the engine that compiles it checks the types.
  */
 
@@ -70,6 +70,11 @@ export const I32_GT_S: Code = [0x4a];
 export const I32_LT_U: Code = [0x49];
 export const I32_ADD: Code = [0x6a];
 export const I32_SUB: Code = [0x6b];
+export const I32_AND: Code = [0x71];
+export const I32_OR: Code = [0x72];
+export const I32_XOR: Code = [0x73];
+export const I32_ROTL: Code = [0x77];
+export const I32_ROTR: Code = [0x78];
 export const I32_SHL: Code = [0x74];
 export const I32_SHR_U: Code = [0x76];
 export const I32_TRUNC_F64_S: Code = [0xaa];
@@ -120,6 +125,8 @@ export const shuffle32 = (...lanes: readonly [number, number, number, number]): 
 
 /** Memory: the address is on the stack, `offset` is added to it; no alignment is promised. */
 const memory = (opcode: Code, offset: number): Code => [...opcode, 0, ...unsigned(offset)];
+export const i32Load = (offset: number): Code => memory([0x28], offset);
+export const i32Store = (offset: number): Code => memory([0x36], offset);
 export const f64Load = (offset: number): Code => memory([0x2b], offset);
 export const f64Store = (offset: number): Code => memory([0x39], offset);
 export const i32Store16 = (offset: number): Code => memory([0x3b], offset);

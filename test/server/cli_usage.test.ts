@@ -27,6 +27,8 @@ describe('usage', () => {
       'convert',
       'models',
       'pull',
+      'rm',
+      'verify',
       'doctor',
       'bench',
       'status',
@@ -92,7 +94,7 @@ describe('usage', () => {
     ['an unknown model', ['explain', 'add.py', '--model', 'gpt'], /no model 'gpt'.*starter/],
     ['a folder without a model', ['explain', 'add.py', '--model', './folder'], /folder.*config\.json/],
     ['a model folder that is not there', ['explain', 'add.py', '--model', './none'], /no model/],
-    ['pull', ['pull', 'google/flan-ul2'], /flan convert/],
+    ['a folder to pull that is none', ['pull', './none'], /none.*config\.json/],
     ['a checkpoint that is none', ['convert', 'folder', '--out', 'out'], /config\.json/],
   ])('exits with 1 and one line for %s', async (_, args, message) => {
     for (const extra of [[], ['--json']]) {

@@ -3,7 +3,8 @@ import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFolders, flanHome, flanPaths, socketAddress } from '../../server/paths';
-import { folderName, modelFolders } from '../../server/runtime/models';
+import { modelFolders } from '../../server/runtime/models';
+import { folderName } from '../../server/weights/hub/cache';
 import { CHECKPOINT } from './cli_home';
 
 const posix = process.platform !== 'win32';

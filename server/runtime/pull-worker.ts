@@ -1,0 +1,26 @@
+/** The thread of one pull: quantizing and hashing take the processor for minutes, and the server answers meanwhile. */
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { codeOf } from '../rpc/errors';
+import { pullModel } from '../weights/hub/pull';
+import { type FromPull, type PullJob, STOP_PULL } from './pull-messages';
+
+if (parentPort !== null) {
+  const port = parentPort;
+  const { params, modelsDir } = workerData as PullJob;
+  const send = (message: FromPull) => port.postMessage(message);
+  const stop = new AbortController();
+  port.on('message', (message) => {
+    if (message === STOP_PULL) stop.abort();
+  });
+  const onProgress = (progress: Extract<FromPull, { kind: 'progress' }>['progress']) =>
+    send({ kind: 'progress', progress });
+  const quantizerFile = join(__dirname, 'quantizer.js');
+  pullModel({ ...params, modelsDir, env: process.env, signal: stop.signal, quantizerFile, onProgress })
+    .then((pulled) => send({ kind: 'done', pulled }))
+    .catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      send({ kind: 'failed', code: codeOf(error), message });
+    })
+    .finally(() => port.close());
+}
