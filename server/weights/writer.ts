@@ -105,8 +105,7 @@ export class WeightWriter {
 
   /** Forgets what was written of a tensor: all of it must be written again. */
   async drop(name: string): Promise<void> {
-    await this.#pending.get(name)?.catch(() => {});
-    this.#pending.delete(name);
+    await this.settle(name).catch(() => {});
     this.#written.delete(name);
     if ((this.#plan.byName.get(name)?.offset ?? 0) >= this.#hashed) return;
     this.#hash = createHash('sha256');
@@ -147,17 +146,22 @@ export class WeightWriter {
     await this.#file.close().catch(() => {});
   }
 
-  /** Waits until the write of a tensor that still runs is done, and throws what went wrong. */
+  /**
+   * Waits until the write of a tensor that still runs is done, and throws what went wrong. Whoever asks is told, however
+   * many do: their buffers are free only then.
+   */
   async settle(name: string): Promise<void> {
     const pending = this.#pending.get(name);
-    this.#pending.delete(name);
-    await pending;
+    try {
+      await pending;
+    } finally {
+      if (this.#pending.get(name) === pending) this.#pending.delete(name);
+    }
   }
 
   /** All of them, also when one fails: a file may be closed only then. */
   async #settleAll(): Promise<void> {
-    const all = [...this.#pending.values()];
-    this.#pending.clear();
+    const all = [...this.#pending.keys()].map((name) => this.settle(name));
     for (const one of await Promise.allSettled(all)) if (one.status === 'rejected') throw one.reason;
   }
 

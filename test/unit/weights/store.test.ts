@@ -188,6 +188,7 @@ describe('the list of models', () => {
       0,
     );
     const parameters = 70 * 40 + 3 * (4 * 24 * 40 + 3 * 136 * 40 + 2 * 40) + (4 * 24 * 40 + 40) + 2 * 32 * 3 + 2 * 40;
+    const unconverted = { bytes, form: 'original', demo: false, parameters, changedMs: expect.any(Number) };
     expect(list).toEqual([
       {
         name: 'a-quantized',
@@ -196,9 +197,10 @@ describe('the list of models', () => {
         form: 'pre-quantized',
         demo: false,
         parameters,
+        changedMs: expect.any(Number),
       },
-      { name: 'b-original', dir: original, bytes, form: 'original', demo: false, parameters },
-      { name: 'c-link', dir: join(models, 'c-link'), bytes, form: 'original', demo: false, parameters },
+      { ...unconverted, name: 'b-original', dir: original },
+      { ...unconverted, name: 'c-link', dir: join(models, 'c-link') },
       {
         name: 'starter',
         dir: starter,
@@ -206,6 +208,7 @@ describe('the list of models', () => {
         form: 'pre-quantized',
         demo: true,
         parameters: 26_208_384,
+        changedMs: expect.any(Number),
       },
     ]);
     expect(skipped).toHaveLength(1);
