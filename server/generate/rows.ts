@@ -9,6 +9,8 @@ import { uniform } from './random';
 
 /** Rows at a time. More rows make a step slower about as much as they save steps. */
 const MOST_ROWS = 16;
+/** Tokens of all rows at a time: what Flan-UL2 keeps of so many takes about a gigabyte in 16 bits. */
+const MOST_CACHED = 2048;
 /** Positions at a time where whole logits are computed: 256 of 32,128 floats are 33 MB. */
 const MOST_POSITIONS = 256;
 
@@ -46,8 +48,9 @@ export async function sampleRows(
   options: SampleOptions = {},
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
-  for (let first = 0; first < count; first += MOST_ROWS) {
-    const rows = Math.min(MOST_ROWS, count - first);
+  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_CACHED / sampling.maxNewTokens)));
+  for (let first = 0; first < count; first += most) {
+    const rows = Math.min(most, count - first);
     const group = { ...sampling, seed: sampling.seed + first };
     const finished = (inside: number) => options.onFinished?.(first + inside);
     samples.push(...(await sampleGroup(engine, memory, rows, group, { ...options, onFinished: finished })));

@@ -3,12 +3,12 @@ import type { CheckedExample, CheckReport } from '../protocol';
 import { type PromptSet, shownExamples } from './set';
 
 /** The endings of Flan's reasoning templates, and the nearest variants of them. The last one in a text counts. */
-const FINAL = /\b(?:(?:the|my|our)\s+)?(?:final\s+)?answer\s*(?:is|:)\s*:?\s*(.+?)\s*$/is;
+const FINAL = /\b(?:(?:the|my|our)\s+)?(?:final\s+)?answer\s*(?:is|:)\s*:?\s*(.+)$/is;
 
 /** What a text that reasons comes to (`… Therefore, the final answer is 12.`); a text without such an ending, itself. */
 export function finalAnswer(text: string): string {
   let rest = text.trim();
-  for (let found = FINAL.exec(rest); found?.[1] !== undefined; found = FINAL.exec(rest)) rest = found[1];
+  for (let found = FINAL.exec(rest); found?.[1] !== undefined; found = FINAL.exec(rest)) rest = found[1].trim();
   return rest.replace(/\.$/, '').trim();
 }
 

@@ -43,6 +43,9 @@ export interface TableOptions {
 /** More rows than a machine answers in a day are a mistake, and would fill the memory of an editor. */
 export const MAX_ROWS = 100_000;
 
+/** What a text is shows in its first lines; it may have tens of megabytes. */
+const SAMPLE_CHARS = 200_000;
+
 const BY_ENDING: ReadonlyMap<string, TableFormat> = new Map([
   ['csv', 'csv'],
   ['tsv', 'tsv'],
@@ -73,7 +76,7 @@ export function formatOf(text: string, fileName?: string): TableFormat {
   const known = BY_ENDING.get(/\.(\w+)$/.exec(fileName ?? '')?.[1]?.toLowerCase() ?? '');
   if (known !== undefined) return known;
   // What stands in quotes may have delimiters and line breaks of its own.
-  const bare = text.replaceAll(/(^|[\t,;\n])"(?:[^"]|"")*"/g, '$1');
+  const bare = text.slice(0, SAMPLE_CHARS).replaceAll(/(^|[\t,;\n])"(?:[^"]|"")*"/g, '$1');
   const lines = bare.split(/\r?\n/).filter((line) => line.trim() !== '');
   const sample = lines.slice(0, 20);
   const [first = ''] = sample;

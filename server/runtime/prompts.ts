@@ -31,7 +31,7 @@ import type { Meter } from './meter';
 import type { CancelToken, ModelService, ResolveChoice } from './service';
 
 type Send = (progress: PromptProgress) => void;
-type Service = Pick<ModelService, 'prompt' | 'load' | 'loaded'>;
+type Service = Pick<ModelService, 'prompt' | 'load' | 'loaded' | 'hold'>;
 
 /** What is wrong with one input, and with none of the others. */
 const OF_ONE_INPUT: readonly string[] = ['prompt-set-too-long', 'empty-input', 'input-too-large', 'binary-input'];
@@ -65,7 +65,24 @@ export class PromptRequests {
     }
   }
 
-  async runMany(client: number, params: RunManyParams, send: Send, token: CancelToken): Promise<RunManyResult> {
+  runMany(client: number, params: RunManyParams, send: Send, token: CancelToken): Promise<RunManyResult> {
+    return this.#held(() => this.#runMany(client, params, send, token));
+  }
+
+  check(client: number, params: CheckParams, send: Send, token: CancelToken): Promise<CheckReport> {
+    return this.#held(() => this.#check(client, params, send, token));
+  }
+
+  async #held<R>(work: () => Promise<R>): Promise<R> {
+    const release = this.#service.hold();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  async #runMany(client: number, params: RunManyParams, send: Send, token: CancelToken): Promise<RunManyResult> {
     requireReady(params.set);
     const { inputs } = params;
     const answerer = await this.#load(client, params, send, token);
@@ -84,7 +101,7 @@ export class PromptRequests {
     return { ...answerer, answered: at - failed, failed, cancelled: at < inputs.length };
   }
 
-  async check(client: number, params: CheckParams, send: Send, token: CancelToken): Promise<CheckReport> {
+  async #check(client: number, params: CheckParams, send: Send, token: CancelToken): Promise<CheckReport> {
     const { set } = params;
     requireReady(set);
     const shown = shownExamples(set);

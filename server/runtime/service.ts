@@ -63,6 +63,8 @@ export class ModelService {
   /** Resolves when every request so far is in line or refused. */
   #admitted: Promise<void> = Promise.resolve();
   #disposed = false;
+  /** Requests that ask many times and are not at their end. */
+  #held = 0;
   onStatus: () => void = () => {};
   /** The device refuses this process for good: only another process can use it again. */
   onDeviceLost: () => void = () => {};
@@ -84,7 +86,8 @@ export class ModelService {
   get status(): ServiceStatus {
     const info = this.#loaded?.info;
     const busy = this.#loading === undefined ? 'busy' : 'loading';
-    const state = this.#current === undefined ? (info === undefined ? 'idle' : 'ready') : busy;
+    const idle = info === undefined ? 'idle' : this.#held > 0 ? 'busy' : 'ready';
+    const state = this.#current === undefined ? idle : busy;
     const queued = this.#queue.size;
     if (info === undefined) return { state, queued };
     const { model, demo, engine, device, why } = info;
@@ -118,6 +121,21 @@ export class ModelService {
 
   load(client: number, params: LoadParams, progress: (p: Progress) => void, token: CancelToken): Promise<Loaded> {
     return this.#submit('load', client, params, progress, token);
+  }
+
+  /**
+   * A request that asks the model many times begins. Until the returned function is called, the status stays `busy`
+   * between one time and the next: a status bar that changes to and fro tells nobody anything.
+   */
+  hold(): () => void {
+    this.#held++;
+    let done = false;
+    return () => {
+      if (done) return;
+      done = true;
+      this.#held--;
+      this.onStatus();
+    };
   }
 
   /** Stops what runs, refuses what waits, and frees the model. */

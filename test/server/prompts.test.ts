@@ -193,6 +193,18 @@ describe('many inputs', () => {
     expect(seen[4]?.outcome).toEqual(seen[0]?.outcome);
   });
 
+  it('show one state from the first to the last', async () => {
+    await run(set, input);
+    // What was sent before this answer has come before it.
+    expect((await client.status()).state).toBe('ready');
+    const seen = client.statuses.length;
+    const inputs = Array.from({ length: 12 }, (_, at) => `Number ${at}.`);
+    await client.prompt<RunManyResult>(Method.runPromptMany, { ...model, set, inputs }, () => {});
+    expect((await client.status()).state).toBe('ready');
+    const states = client.statuses.slice(seen).map(({ state }) => state);
+    expect(states.filter((state, at) => state !== states[at - 1])).toEqual(['busy', 'ready']);
+  });
+
   it('stop when cancelled, with what was done; others get their turn in between', async () => {
     const inputs = Array.from({ length: 400 }, (_, at) => `Number ${at}.`);
     const source = new CancellationTokenSource();
