@@ -1,4 +1,5 @@
 /** run: a prompt set on one input, on many, or checked against itself. What is done with SET and FILE is decided here. */
+import { resolve } from 'node:path';
 import { UsageError } from '../errors';
 import { gallery } from '../prompts/gallery';
 import { promptText } from '../prompts/render';
@@ -55,6 +56,12 @@ function checkCombinations(command: Command, hasFile: boolean): void {
   };
   for (const option of ['whole', 'column', 'format', 'header', 'no-header', 'out', 'jsonl', 'csv']) {
     needs(option, 'a FILE', hasFile);
+  }
+  const out = command.value('out');
+  if (out === '') throw new UsageError('--out needs the name of a file.');
+  const file = command.positionals[1];
+  if (out !== undefined && file !== undefined && resolve(out) === resolve(file)) {
+    throw new UsageError(`--out would replace ${file} itself: give the results another name.`);
   }
   needs('keep', '--check', command.has('check'));
   needs('resume', '--out FILE', command.value('out') !== undefined);

@@ -182,6 +182,12 @@ describe('flan run', () => {
     ['two things to do', ['run', 'mood', 'lines.txt', '--check'], 2, /one of these/],
     ['a column of nothing', ['run', 'mood', '--input', 'a', '--column', 'b'], 2, /--column goes only with a FILE/],
     ['resuming nothing', ['run', 'mood', 'lines.txt', '--resume'], 2, /--out FILE/],
+    [
+      'results over their own input',
+      ['run', 'mood', 'lines.txt', '--out', './lines.txt'],
+      2,
+      /replace lines\.txt itself/,
+    ],
     ['two formats', ['run', 'mood', 'lines.txt', '--csv', '--jsonl'], 2, /one of --json/],
     ['a column that is not there', ['run', 'mood', 'table.csv', '--column', 'x'], 2, /no column 'x'.*id, Review/],
     ['a format that is none', ['run', 'mood', 'table.csv', '--format', 'xls'], 2, /--format.*'xls'/],

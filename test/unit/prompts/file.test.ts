@@ -188,7 +188,7 @@ describe('the published schema', () => {
   it('is contributed for the files of a workspace, and goes into the package', () => {
     const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     const [{ fileMatch, url }] = manifest.contributes.jsonValidation;
-    expect(fileMatch).toEqual(['**/.flan/prompts/*.json']);
+    expect(fileMatch).toEqual(['/.flan/prompts/*.json']);
     expect(JSON.parse(readFileSync(join(root, url), 'utf8'))).toEqual(JSON.parse(PROMPT_SET_SCHEMA));
     expect(readFileSync(join(root, '.vscodeignore'), 'utf8')).toContain(`!${url.slice(2)}\n`);
   });
