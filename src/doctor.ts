@@ -1,7 +1,9 @@
 import * as vscode from 'vscode';
-import type { DoctorItem } from '../server/protocol';
+import type { AvailableModel, DoctorItem } from '../server/protocol';
 import type { Server } from './client';
+import { fitSentence, size } from './install/words';
 import { plainAsMarkdown } from './markdown';
+import { shortCount } from './models';
 
 const SCHEME = 'flan-report';
 
@@ -19,10 +21,11 @@ export class DoctorReport implements vscode.Disposable, vscode.TextDocumentConte
   }
 
   async show(): Promise<void> {
-    const items = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: 'Flan' }, () =>
-      this.server.doctor(),
+    const [items, models] = await vscode.window.withProgress(
+      { location: vscode.ProgressLocation.Window, title: 'Flan' },
+      async () => [await this.server.doctor(), await this.server.available()] as const,
     );
-    this.text = report(items);
+    this.text = [report(items), modelTable(models)].join('\n');
     const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${vscode.l10n.t('What This Machine Can Run')}.md` });
     this.changeEmitter.fire(uri);
     try {
@@ -50,6 +53,36 @@ function report(items: readonly DoctorItem[]): string {
     '',
     `| | ${vscode.l10n.t('What')} | ${vscode.l10n.t('Details')} |`,
     '|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
+/** The models that answer questions and summarize, the recommended one first. */
+function modelTable(models: readonly AvailableModel[]): string {
+  const useful = models.filter(({ tasks }) => tasks.some((task) => task !== 'generate'));
+  const sorted = [...useful].sort((a, b) => Number(b.recommended) - Number(a.recommended));
+  const rows = sorted.map((model) => {
+    const fits = model.diskFits && model.engines.some((engine) => engine.fits);
+    const marks = [
+      ...(model.recommended ? [vscode.l10n.t('recommended for this machine')] : []),
+      ...(model.installed ? [vscode.l10n.t('installed')] : []),
+    ];
+    const name = `${cell(model.repository)}${marks.length === 0 ? '' : ` **${cell(marks.join(', '))}**`}`;
+    const numbers = `${shortCount(model.parameters)} | ${size(model.int8Bytes)}`;
+    return `| ${fits ? '✓' : '✗'} | ${name} | ${numbers} | ${cell(fitSentence(model))} |`;
+  });
+  const heads = [
+    vscode.l10n.t('Model'),
+    vscode.l10n.t('Parameters'),
+    vscode.l10n.t('On the Disk'),
+    vscode.l10n.t('On This Machine'),
+  ];
+  return [
+    `## ${vscode.l10n.t('Models for This Machine')}`,
+    '',
+    `| | ${heads.join(' | ')} |`,
+    '|---|---|---|---|---|',
     ...rows,
     '',
   ].join('\n');

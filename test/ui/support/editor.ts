@@ -121,6 +121,38 @@ export class Editor {
     return this.page.locator('.notification-toast .notification-list-item-message', { hasText: text });
   }
 
+  async reload(): Promise<void> {
+    await this.page.reload();
+    await this.page.locator('.monaco-workbench').waitFor({ timeout: 60_000 });
+    await this.statusItem.waitFor({ timeout: 60_000 });
+  }
+
+  async clearNotifications(): Promise<void> {
+    await this.command('Notifications: Clear All Notifications');
+    await this.page.locator('.notification-toast').first().waitFor({ state: 'detached' });
+  }
+
+  /** A notification, with its buttons. */
+  notification(text: string | RegExp): Locator {
+    return this.page.locator('.notification-toast', { hasText: text });
+  }
+
+  async pressInNotification(text: string | RegExp, button: string): Promise<void> {
+    const toast = this.notification(text).first();
+    await toast.waitFor({ timeout: 60_000 });
+    await toast.hover();
+    await toast.locator('a.monaco-button', { hasText: button }).first().click();
+  }
+
+  get dialog(): Locator {
+    return this.page.locator('.monaco-dialog-box');
+  }
+
+  async pressInDialog(button: string): Promise<void> {
+    await this.dialog.locator('a.monaco-button', { hasText: button }).first().click();
+    await this.dialog.waitFor({ state: 'detached' });
+  }
+
   /** Removes every thread and closes all editors. */
   async closeThreads(): Promise<void> {
     await this.page.keyboard.press('Escape');

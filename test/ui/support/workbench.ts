@@ -29,6 +29,8 @@ export interface WorkbenchOptions {
   readonly files: Readonly<Record<string, string>>;
   /** The user's settings on top of those that silence first-run noise. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Environment of the editor, and with it of the server that it starts. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Display language. */
   readonly locale?: string;
 }
@@ -86,6 +88,7 @@ export class Workbench {
       XDG_RUNTIME_DIR: scratch,
       LANG: 'C.UTF-8',
       FLAN_HOME: flanHome,
+      ...options.env,
     };
     if (!existsSync(VSIX)) throw new Error(`${VSIX} is missing: run npm run package`);
     try {
