@@ -47,8 +47,9 @@ async function main(): Promise<void> {
     files: new ModelFiles(paths, pulls),
     status,
     models: () => installedModels(paths),
-    // The engines' code is read only for these two: the server itself has no need of it.
+    // The engines' code is read only for these three: the server itself has no need of it.
     available: async () => (await import('./runtime/available')).availableModels(paths, { loaded: service.loaded }),
+    judged: async (info) => (await import('./runtime/available')).judged(info, { loaded: service.loaded }),
     doctor: async () => (await import('./runtime/doctor')).doctorItems(paths, { loaded: service.loaded }),
     stop: (reason) => setImmediate(() => leave(reason)),
   });

@@ -174,6 +174,11 @@ export interface RepositoryInfo {
   readonly downloadBytes: number;
   /** About the size of the int8 model; absent when `config.json` is of no model that can be run. */
   readonly installBytes?: number;
+  /** Judged by `config.json`: its parameters, and where it would fit now; absent when it cannot be run. */
+  readonly parameters?: number;
+  readonly engines?: readonly EngineFit[];
+  /** Why it cannot be run, as a sentence. */
+  readonly refused?: { readonly code: string; readonly message: string };
   /** Free on the disk of the models. */
   readonly freeBytes: number;
   /** SPDX or the hub's own name of it, where the repository says one. */

@@ -45,7 +45,11 @@ export function available(models: readonly RegistryModel[], around: Surroundings
   });
 }
 
-function fitsOf({ config, int8Bytes }: RegistryModel, places: readonly Place[]): EngineFit[] {
+/** The engines that are there and compute by themselves, in the order of `places`. */
+export function fitsOf(
+  { config, int8Bytes }: Pick<RegistryModel, 'config' | 'int8Bytes'>,
+  places: readonly Place[],
+): EngineFit[] {
   const usable = places.filter(({ probe }) => probe.ok && probe.software !== true);
   return usable.map(({ engine, probe, heldBytes }) => {
     const needBytes = Math.ceil(engine.needBytes({ config, fileBytes: int8Bytes }));

@@ -1,6 +1,13 @@
 /** What each request of protocol.ts does: checked parameters in, the service's promise out. */
 
-import { type AvailableModel, type DoctorItem, Method, type ModelInfo, type Status } from '../protocol';
+import {
+  type AvailableModel,
+  type DoctorItem,
+  Method,
+  type ModelInfo,
+  type RepositoryInfo,
+  type Status,
+} from '../protocol';
 import type { ModelFiles } from '../runtime/model-files';
 import type { PromptRequests } from '../runtime/prompts';
 import type { PullService } from '../runtime/pulls';
@@ -28,6 +35,8 @@ export interface HandlerDeps {
   readonly status: () => Status;
   readonly models: () => Promise<readonly ModelInfo[]>;
   readonly available: () => Promise<readonly AvailableModel[]>;
+  /** Says of a repository where it would fit. */
+  readonly judged: (info: RepositoryInfo) => Promise<RepositoryInfo>;
   readonly doctor: () => Promise<readonly DoctorItem[]>;
   /** Ends the server, soon after it is called. */
   readonly stop: (reason: string) => void;
@@ -41,6 +50,7 @@ export function handlersOf({
   status,
   models,
   available,
+  judged,
   doctor,
   stop,
 }: HandlerDeps): ReadonlyMap<string, Handler> {
@@ -68,7 +78,7 @@ export function handlersOf({
       },
     ],
     [Method.models, models],
-    [Method.repository, (_client, params, token) => files.repository(hubChoice(params), token)],
+    [Method.repository, async (_client, params, token) => judged(await files.repository(hubChoice(params), token))],
     [Method.pull, (_client, params) => pulls.start(pullParams(params))],
     [Method.pulls, () => pulls.list()],
     [Method.cancelPull, (_client, params) => pulls.cancel(cancelPullParams(params))],

@@ -2,12 +2,14 @@
 import { mkdirSync, statfsSync } from 'node:fs';
 import type { EngineName } from '../engine/engine';
 import { candidates } from '../engine/select';
+import { FlanError } from '../errors';
 import { sizeOf } from '../models/figures';
-import { available } from '../models/recommend';
+import { available, fitsOf, type Place } from '../models/recommend';
 import { knownModels } from '../models/registry';
 import type { Paths } from '../paths';
-import type { AvailableModel } from '../protocol';
-import { readConfig } from '../weights/config';
+import type { AvailableModel, RepositoryInfo } from '../protocol';
+import { parseConfig, rawConfig, readConfig } from '../weights/config';
+import { parametersOf } from '../weights/layout';
 import type { Loaded } from './messages';
 import { installedModels } from './models';
 
@@ -20,21 +22,38 @@ export interface AvailableOptions {
 
 /** Never rejects for what a device or a folder is like; those are answers. */
 export async function availableModels(paths: Paths, options: AvailableOptions = {}): Promise<AvailableModel[]> {
-  const { loaded, find = candidates } = options;
-  const engines = find();
   const installed = await installedModels(paths);
+  return available(knownModels(), {
+    places: await placesOf(options),
+    diskBytes: diskFree(paths.home),
+    installed: new Set(installed.map(({ name }) => name.toLowerCase())),
+  });
+}
+
+/** A repository that nobody listed, judged by its configuration: how large it is, where it fits, or why it cannot be run. */
+export async function judged(info: RepositoryInfo, options: AvailableOptions = {}): Promise<RepositoryInfo> {
+  try {
+    const raw = rawConfig(info.config);
+    const config = parseConfig(raw, { lmHead: raw['tie_word_embeddings'] === false });
+    const { fileBytes: int8Bytes } = sizeOf(config);
+    const engines = fitsOf({ config, int8Bytes }, await placesOf(options));
+    return { ...info, parameters: parametersOf(config), engines };
+  } catch (error) {
+    if (!(error instanceof FlanError)) throw error;
+    const { installBytes: _, ...others } = info;
+    return { ...others, refused: { code: error.code, message: error.message } };
+  }
+}
+
+async function placesOf({ loaded, find = candidates }: AvailableOptions): Promise<Place[]> {
+  const engines = find();
   const held = loaded && { engine: loaded.engine, bytes: await heldBytes(loaded, engines) };
-  const places = await Promise.all(
+  return Promise.all(
     engines.map(async (engine) => {
       const heldHere = held !== undefined && held.engine === engine.name ? held.bytes : 0;
       return { engine, probe: await engine.probe(), heldBytes: heldHere };
     }),
   );
-  return available(knownModels(), {
-    places,
-    diskBytes: diskFree(paths.home),
-    installed: new Set(installed.map(({ name }) => name.toLowerCase())),
-  });
 }
 
 /** Bytes free on the disk of the data folder, which is made where it is missing. */

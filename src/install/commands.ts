@@ -65,7 +65,11 @@ async function install(deps: InstallDependencies, hub: HubAccess, pulls: Pulls):
     async () => deps.server.repository({ model: repository, ...(await hub.choice()) }),
   );
   if (info.installed?.same === true) return chooseInstalled(deps.server, deps.settings, info.name);
-  if (info.installBytes === undefined) {
+  const { refused, installBytes = 0 } = info;
+  if (refused !== undefined && refused.code !== 'unsupported-model') {
+    throw Object.assign(new Error(refused.message), { data: { code: refused.code } });
+  }
+  if (refused !== undefined) {
     void vscode.window.showErrorMessage(
       vscode.l10n.t(
         '{0} is a model of type {1}. Flan runs T5 encoder-decoders: Flan-T5, Flan-UL2, UL2, T5, mT5, umT5, CodeT5.',
@@ -75,7 +79,7 @@ async function install(deps: InstallDependencies, hub: HubAccess, pulls: Pulls):
     );
     return;
   }
-  const room = info.installBytes <= info.freeBytes;
+  const room = installBytes <= info.freeBytes && (info.engines ?? []).some((engine) => engine.fits);
   if (await confirmed(repository, repositoryDetails(info), room)) await pulls.start({ model: repository });
 }
 

@@ -24,7 +24,7 @@ export function facts(model: AvailableModel): string {
 }
 
 /** Where a model fits on this machine, in one sentence. */
-export function fitSentence(model: AvailableModel): string {
+export function fitSentence(model: Pick<AvailableModel, 'diskFits' | 'engines' | 'int8Bytes'>): string {
   if (!model.diskFits) return vscode.l10n.t('Too little room on the disk: it needs {0}.', size(model.int8Bytes));
   const best = model.engines.find(({ fits }) => fits);
   if (best !== undefined) return fitsOn(best);
@@ -66,14 +66,16 @@ export function details(model: AvailableModel): string {
 
 /** The same of a repository that nobody listed. */
 export function repositoryDetails(info: RepositoryInfo): string {
+  const { parameters, downloadBytes, installBytes: int8Bytes = 0, freeBytes, engines = [] } = info;
   const lines = [
-    vscode.l10n.t('download {0}', size(info.downloadBytes)),
-    ...(info.installBytes === undefined ? [] : [vscode.l10n.t('{0} on the disk', size(info.installBytes))]),
-    vscode.l10n.t('{0} free', size(info.freeBytes)),
+    ...(parameters === undefined ? [] : [vscode.l10n.t('{0} parameters', shortCount(parameters))]),
+    vscode.l10n.t('download {0}', size(downloadBytes)),
+    vscode.l10n.t('{0} on the disk', size(int8Bytes)),
   ];
+  const fit = fitSentence({ int8Bytes, engines, diskFits: int8Bytes <= freeBytes });
   const licence = info.license === undefined ? [] : [vscode.l10n.t('License: {0}.', info.license)];
   const unknown = vscode.l10n.t('Flan does not know this model: it is asked as instruction-tuned T5 models are.');
-  return [lines.join(' · '), ...licence, '', unknown].join('\n');
+  return [lines.join(' · '), fit, ...licence, '', unknown].join('\n');
 }
 
 /** Downloading: 1.2 of 3.1 GB · 25 MB/s · 2 min left */

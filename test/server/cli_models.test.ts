@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { RunResult } from '../../server/protocol';
+import type { AvailableModel, RunResult } from '../../server/protocol';
 import { CHECKPOINT, enlarge, homeWithFiles, json } from './cli_home';
 import { finished, type Home, STARTER, until } from './harness';
 
@@ -26,6 +26,17 @@ describe('models and machine', () => {
     expect(items.find(({ what }) => what === 'cpu')).toMatchObject({ ok: true });
     for (const { detail } of items) expect(detail).not.toBe('');
     expect((await home.flan(['doctor'])).stdout).toMatch(/^ok {2}cpu/m);
+  });
+
+  it('lists what could be installed, with what each needs and whether it fits here', async () => {
+    const known = json<AvailableModel[]>((await home.flan(['models', '--available', '--json'])).stdout);
+    const ul2 = known.find(({ repository }) => repository === 'google/flan-ul2');
+    expect(ul2).toMatchObject({ name: 'flan-ul2', installed: false, licence: 'Apache-2.0' });
+    expect(ul2?.engines.map(({ engine }) => engine)).toContain('cpu');
+    expect(known.filter(({ recommended }) => recommended).length).toBeLessThanOrEqual(1);
+    const text = (await home.flan(['models', '--available'])).stdout;
+    expect(text).toMatch(/^google\/flan-ul2\n {2}19\.5 B parameters, download 38\.9 GB, int8 19\.8 GB/m);
+    expect(text).toMatch(/^ {2}bad: {2}Code/m);
   });
 
   it('says what a model folder holds and how exact it is', async () => {

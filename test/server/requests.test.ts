@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancellationTokenSource } from 'vscode-jsonrpc';
 import {
+  type AvailableModel,
   type DoctorItem,
   Method,
   type Progress,
@@ -208,6 +209,14 @@ describe('models', () => {
     await expect(client.run(params)).rejects.toMatchObject({ data: { code: 'not-a-model' } });
     expect(await client.status()).toMatchObject({ state: 'ready', model: 'starter' });
     expect((await client.run(explain)).timings.loadMs).toBe(0);
+  });
+
+  it('are known to the list of what could be installed', async () => {
+    await client.run({ ...explain, engine: 'cpu' });
+    const models = await client.request<AvailableModel[]>(Method.available);
+    const cpu = models[0]?.engines.find(({ engine }) => engine === 'cpu');
+    expect(cpu?.freeBytes).toBeGreaterThan(0);
+    expect(models.every(({ installed }) => !installed)).toBe(true);
   });
 
   it('stay loaded when a request names an engine that is not here', async (context) => {
