@@ -194,7 +194,8 @@ export class HubStandIn {
     if (api) return this.#tree(url, response, repository);
     if (!found) return send(response, 404, { error: 'Entry not found' }, error('EntryNotFound'));
     if (!found.lfs) return this.#file(request, response, found, fault, asked);
-    const turns = fault?.kind === 'redirect' ? fault.times : Number(url.searchParams.get('turns') ?? 0);
+    const left = url.searchParams.get('turns');
+    const turns = left === null ? (fault?.kind === 'redirect' ? fault.times : 0) : Number(left);
     const again = `${path}?turns=${turns - 1}`;
     const location =
       turns > 0 ? again : `${this.url}/cdn/${repositoryName}/${encodeURIComponent(name)}?signature=secret`;

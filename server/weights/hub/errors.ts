@@ -55,12 +55,12 @@ export class HubChecksumError extends FlanError {
   }
 }
 
-/** A file was changed on the hub while it was read. */
+/** A file was changed on the hub while it was read, or two readings of it differ. */
 export class HubChangedError extends FlanError {
   readonly file: string;
 
   constructor(file: string) {
-    super('hub-changed', `${file} changed on the hub while it was downloaded. Try again to get the new one.`);
+    super('hub-changed', `${file} came differently at two times: it changed on the hub, or on the way. Try again.`);
     this.file = file;
   }
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { FlanError } from '../../errors';
 import { INT8_FILE } from '../checkpoint';
 import { modelTypeOf, rawConfig } from '../config';
 import { COMPANIONS, tokenizerNotes } from '../convert';
@@ -35,6 +36,7 @@ export async function pullFromHub(
   asked: Repository,
 ): Promise<Pulled> {
   const keep = options.keepOriginal === true;
+  const notes: string[] = [];
   let ranges = true;
   for (let tries = 1; ; tries++) {
     const pull = new HubPull(options, space, line, await listRepository(line, asked));
@@ -43,16 +45,18 @@ export async function pullFromHub(
       if (installed) return installed;
       await space.checkTarget(asked);
       const raw = await pull.config();
-      return await (keep || !ranges ? pullWholeFiles(pull, raw, { keep, ranges }) : pullAsItArrives(pull, raw));
+      const pulled = await (keep || !ranges ? pullWholeFiles(pull, raw, { keep, ranges }) : pullAsItArrives(pull, raw));
+      return { ...pulled, notes: [...notes, ...pulled.notes] };
     } catch (error) {
       if (error instanceof NoRangesError && ranges) ranges = false;
       // A byte that was turned on the way makes a header wrong as well: a second look tells.
       else if (tries >= TRIES || !isWorthAnotherLook(error)) throw pull.explained(error);
+      else notes.push(`Begun again: ${error.message}`);
     }
   }
 }
 
-function isWorthAnotherLook(error: unknown): boolean {
+function isWorthAnotherLook(error: unknown): error is FlanError {
   return error instanceof HubChangedError || error instanceof SafetensorsError || error instanceof TorchFileError;
 }
 

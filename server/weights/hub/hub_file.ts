@@ -109,9 +109,10 @@ export class HubFile {
     const condition = this.#etag === undefined ? undefined : { 'if-range': this.#etag };
     const answer = await this.#line.get(direct ?? this.#url, { range: `bytes=${from}-${to - 1}`, ...condition });
     try {
-      if (direct !== undefined && answer.status >= 400 && answer.status !== 416) {
+      // Only the hub itself says what may be read; an address that it gave may have expired.
+      if (answer.url !== this.#url && answer.status >= 400 && answer.status !== 416) {
         this.reset();
-        throw new RetryableError(`the server answered ${answer.status}`, 0);
+        throw new RetryableError(`the server answered ${answer.status}`, direct === undefined ? undefined : 0);
       }
       this.#checked(answer);
       const etag = answer.header('etag');

@@ -1,5 +1,5 @@
 /** A hub, a home, and pulls between them, with small segments and short waits. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
@@ -7,6 +7,7 @@ import { convertFolder } from '../../../../server/weights/convert';
 import type { Pulled, PullOptions, PullProgress } from '../../../../server/weights/hub/progress';
 import { pullModel } from '../../../../server/weights/hub/pull';
 import { HubStandIn } from '../../../support/hub';
+import { writeCheckpoint } from '../support';
 
 export type Options = Partial<PullOptions>;
 
@@ -29,14 +30,14 @@ export class Place {
   pull(model: string, options: Options = {}): Promise<Pulled> {
     return pullModel({
       model,
-      hubUrl: this.hub.url,
+      hubUrl: options.hubUrl ?? this.hub.url,
       modelsDir: this.models,
       env: { HF_HOME: join(this.dir, 'hf') },
       signal: new AbortController().signal,
       onProgress: (progress) => this.progress.push(progress),
       noteMs: 0,
       ...options,
-      lineLimits: { waitMs: 1, maxWaitMs: 4, tries: 5, firstTries: 3, silentMs: 1_000, ...options.lineLimits },
+      lineLimits: { waitMs: 1, maxWaitMs: 4, tries: 12, firstTries: 3, silentMs: 1_000, ...options.lineLimits },
       streamLimits: {
         minSegment: 4096,
         maxSegment: 16 * 1024,
@@ -77,4 +78,15 @@ afterEach(async () => {
 
 function filesOf(dir: string): Record<string, string> {
   return Object.fromEntries(readdirSync(dir).map((name) => [name, readFileSync(join(dir, name)).toString('base64')]));
+}
+
+/** A model of two shards, some 100 kB each. */
+export async function prepared(): Promise<{ place: Place; source: string; expected: Record<string, string> }> {
+  const place = await Place.create();
+  const source = join(place.dir, 'source');
+  mkdirSync(source);
+  writeCheckpoint(source, { dtype: 'BF16', shards: 2, config: { vocab_size: 2000 } });
+  writeFileSync(join(source, 'tokenizer.json'), '{"model": {}}');
+  place.hub.add('google/tiny', source);
+  return { place, source, expected: await place.converted(source) };
 }
