@@ -123,5 +123,7 @@ async function readBytes(dir: string, name: string): Promise<Buffer | undefined>
 }
 
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+  const text = error instanceof Error ? error.message : String(error);
+  // Pieces of a damaged file are part of some messages, which are one line.
+  return text.replace(/\p{Cc}+/gu, ' ').replace(/\.$/, '');
 }

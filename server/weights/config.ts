@@ -17,8 +17,8 @@ export interface T5Config {
   readonly numHeads: number;
   readonly encoderLayers: number;
   readonly decoderLayers: number;
-  /** `gelu_new` is the tanh approximation. */
-  readonly activation: 'relu' | 'gelu_new' | 'silu';
+  /** `gelu` is x times the normal distribution's share below x, `gelu_new` its approximation by tanh. */
+  readonly activation: 'relu' | 'gelu' | 'gelu_new' | 'silu';
   /** Gated: `wo(act(wi_0 x) * wi_1 x)`; otherwise `wo(act(wi x))`. */
   readonly gated: boolean;
   /** The output layer is `shared.weight`, and the decoder output is multiplied by `dModel ** -0.5` before it. */
@@ -242,9 +242,11 @@ function declaredPositions(raw: Raw): number | undefined {
   return value;
 }
 
-/** Names that transformers gives the same function. Its `gelu` is the exact one, which no T5 in use has. */
+/** Names that transformers gives the same function. */
 const ACTIVATIONS: Readonly<Record<string, T5Config['activation']>> = {
   relu: 'relu',
+  gelu: 'gelu',
+  gelu_python: 'gelu',
   gelu_new: 'gelu_new',
   gelu_pytorch_tanh: 'gelu_new',
   silu: 'silu',
@@ -272,7 +274,11 @@ function activationOf(raw: Raw, notes: string[]): Pick<T5Config, 'activation' | 
   const activation = typeof named === 'string' && Object.hasOwn(ACTIVATIONS, named) ? ACTIVATIONS[named] : undefined;
   if (activation === undefined) {
     const field = raw['dense_act_fn'] === undefined ? 'feed_forward_proj' : 'dense_act_fn';
-    throw bad(field, raw[field], 'one of relu, gelu_new and silu, the activations of the T5 family that are built in');
+    throw bad(
+      field,
+      raw[field],
+      'one of relu, gelu, gelu_new and silu, the activations of the T5 family that are built in',
+    );
   }
   if (projection !== undefined && (activation !== ACTIVATIONS[derived] || gated !== (parts.length === 2))) {
     notes.push(`dense_act_fn and is_gated_act contradict feed_forward_proj ${show(projection)}: they were used.`);

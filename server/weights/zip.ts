@@ -23,8 +23,10 @@ const LOCAL_ENTRY = 0x04034b50;
 const HEADERS_AT_ONCE = 16;
 /** A flag of an entry: its sums and sizes stand behind its bytes, too. */
 const HAS_DESCRIPTOR = 8;
-/** How long they are, with sizes of 32 or of 64 bits; their signature may be missing. */
-const DESCRIPTOR_BYTES = [12, 16, 20, 24];
+/** How long they are, with sizes of 32 or of 64 bits. */
+const DESCRIPTOR_BYTES = [16, 24];
+/** What is read of an entry's own header behind its name: more than torch.save needs to align the bytes that follow. */
+const EXTRA_READ = 128;
 /** A 32-bit field of this value is in the zip64 extra field instead. */
 const IN_ZIP64 = 0xffffffff;
 
@@ -133,19 +135,36 @@ function sizes(directory: Buffer, at: number, extra: Buffer, fail: (text: string
   return values as [number, number, number];
 }
 
-/** Where an entry's bytes are, by its own header, which must be of the same name. */
+/**
+ * Where an entry's bytes are, by its own header. It must be of the same name, and its extra fields as long as they say: a
+ * length that is off by a few bytes would give other numbers for every weight.
+ */
 async function locate(file: OpenFile, { name, local, size, flags }: Listed, problem: FileProblem): Promise<ZipEntry> {
   const expected = Buffer.from(name);
-  if (local + 30 + expected.length > file.fileBytes) throw damaged(file, name, problem);
-  const header = await bytesAt(file, local, 30 + expected.length, problem);
+  const start = local + 30 + expected.length;
+  if (start > file.fileBytes) throw damaged(file, name, problem);
+  const length = Math.min(30 + expected.length + EXTRA_READ, file.fileBytes - local);
+  const header = await bytesAt(file, local, length, problem);
   const same =
     header.readUInt32LE(0) === LOCAL_ENTRY &&
     header.readUInt16LE(6) === flags &&
     header.readUInt16LE(26) === expected.length &&
-    header.subarray(30).equals(expected);
-  const offset = local + 30 + expected.length + header.readUInt16LE(28);
+    header.subarray(30, 30 + expected.length).equals(expected);
+  const extraBytes = header.readUInt16LE(28);
+  const offset = start + extraBytes;
   if (!same || offset + size > file.fileBytes) throw damaged(file, name, problem);
+  const read = header.subarray(30 + expected.length);
+  const extra =
+    extraBytes <= read.length ? read.subarray(0, extraBytes) : await bytesAt(file, start, extraBytes, problem);
+  if (!isWhole(extra)) throw damaged(file, name, problem);
   return { offset, bytes: size };
+}
+
+/** Whether extra fields, each with its length, end where they must. */
+function isWhole(extra: Buffer): boolean {
+  let at = 0;
+  while (at + 4 <= extra.length) at += 4 + extra.readUInt16LE(at + 2);
+  return at === extra.length;
 }
 
 function damaged(file: OpenFile, name: string, problem: FileProblem): Error {

@@ -44,6 +44,26 @@ export function starterPrompts(): readonly StarterPrompt[] {
   return (readJson('starter.json') as { prompts: StarterPrompt[] }).prompts;
 }
 
+/** SHA-256 of the tensors that the starter's values were recorded with (`digest` in reference/files.py). */
+export function starterDigest(): string {
+  return (readJson('starter.json') as { weights: { tensors: string } }).weights.tensors;
+}
+
+export interface GeluCase {
+  /** Fields of config.json that are changed. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly promptIds: readonly number[];
+  readonly targets: readonly number[];
+  readonly hidden: readonly (readonly number[])[];
+  readonly logits: readonly (readonly number[])[];
+  /** How far the approximation moves a logit, relative to the largest. */
+  readonly approximate: number;
+}
+
+export function geluCases(): Readonly<Record<string, GeluCase>> {
+  return readJson('gelu.json') as Record<string, GeluCase>;
+}
+
 export function checkpointDir(name: string): string {
   return join(fixtures, 'checkpoints', name);
 }
@@ -54,23 +74,39 @@ export interface RecordedTensors {
 }
 
 /** Float32 tensors of a recorded safetensors file. */
-export function recordedTensors(file: 'small' | 'starter'): RecordedTensors {
-  const bytes = readFileSync(join(fixtures, 'reference', `${file}.safetensors`));
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerBytes)) as Record<
+export function recordedTensors(name: 'small' | 'starter'): RecordedTensors {
+  const { file, tensors, dtypes } = readTensors(join(fixtures, 'reference', `${name}.safetensors`));
+  return {
+    names: [...tensors.keys()],
+    get(tensor) {
+      const bytes = tensors.get(tensor);
+      if (bytes === undefined || dtypes.get(tensor) !== 'F32') throw new Error(`No recorded float32 tensor ${tensor}.`);
+      return new Float32Array(file.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+    },
+  };
+}
+
+/** A safetensors file, read without the code under test. */
+export function readTensors(path: string) {
+  const file = readFileSync(path);
+  const headerBytes = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString('utf8', 8, 8 + headerBytes)) as Record<
     string,
     { dtype: string; data_offsets: [number, number] }
   >;
-  return {
-    names: Object.keys(header).filter((name) => name !== '__metadata__'),
-    get(name) {
-      const entry = header[name];
-      if (entry === undefined || entry.dtype !== 'F32') throw new Error(`No recorded float32 tensor ${name}.`);
-      const [from, to] = entry.data_offsets;
-      const start = bytes.byteOffset + 8 + headerBytes;
-      return new Float32Array(bytes.buffer.slice(start + from, start + to));
-    },
-  };
+  const entries = Object.entries(header).filter(([name]) => name !== '__metadata__');
+  const data = file.subarray(8 + headerBytes);
+  const tensors = new Map(
+    entries.map(
+      ([
+        name,
+        {
+          data_offsets: [from, to],
+        },
+      ]) => [name, data.subarray(from, to)],
+    ),
+  );
+  return { file, tensors, dtypes: new Map(entries.map(([name, { dtype }]) => [name, dtype])) };
 }
 
 function readJson(name: string): unknown {

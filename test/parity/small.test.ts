@@ -9,6 +9,7 @@ import { scoreAnswer } from '../../server/generate/score';
 import { parting, relativeError } from './compare';
 import { type Form, openEngine } from './models';
 import { recordedTensors, type SmallCase, smallModels } from './recorded';
+import { departures, forced, scoresInRows } from './steps';
 
 const provider = process.env['FLAN_PARITY_PROVIDER'] === 'webgpu' ? 'webgpu' : 'cpu';
 /** Activations in float32: what is left is the order of additions. In int8 on the CPU they have 16 bits. */
@@ -36,40 +37,39 @@ for (const [model, { cases }] of Object.entries(smallModels())) {
 
 async function agrees(engine: Engine, model: string, form: Form, recorded: SmallCase): Promise<void> {
   const weights = form === 'fp32' ? 'fp32' : 'int8';
+  const { promptIds, targets } = recorded;
   const result = recorded[weights];
-  const { hidden, logits } = await firstValues(engine, recorded);
+  const { hidden, logits } = await forced(engine, promptIds, targets);
   const prefix = `${model}/${recorded.name}/${weights}`;
   expect(relativeError(hidden, tensors.get(`${prefix}/hidden`)), 'encoder output').toBeLessThan(tolerance(form));
   expect(relativeError(logits, tensors.get(`${prefix}/logits`)), 'logits').toBeLessThan(tolerance(form));
 
-  const { logprobs } = await scoreAnswer(engine, recorded.promptIds, recorded.targets);
+  // A log-probability moves by at most twice what the logits do; the largest of these models' logits are below 5.
+  const ofLogprobs = 10 * tolerance(form);
+  const { logprobs } = await scoreAnswer(engine, promptIds, targets);
   for (const [i, logprob] of result.logprobs.entries())
-    expect(Math.abs((logprobs[i] ?? NaN) - logprob)).toBeLessThan(10 * tolerance(form));
+    expect(Math.abs((logprobs[i] ?? NaN) - logprob)).toBeLessThan(ofLogprobs);
 
-  const greedy = await generate(engine, recorded.promptIds, { kind: 'greedy', maxNewTokens: 24 });
+  const greedy = await generate(engine, promptIds, { kind: 'greedy', maxNewTokens: 24 });
   const parted = parting(greedy.ids, result.greedy);
   const largest = logits.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   // Logits that differ by less than the tolerance have no right order.
-  if (parted !== undefined)
-    expect(parted.gap, `greedy ids part at ${parted.at}`).toBeLessThan(2 * tolerance(form) * largest);
+  const close = 2 * tolerance(form) * largest;
+  if (parted !== undefined) expect(parted.gap, `greedy ids part at ${parted.at}`).toBeLessThan(close);
   else expect(greedy.ids).toEqual(result.greedy.ids);
+  // And every step of the recorded answer, also behind the place where the two part.
+  for (const { at, ahead } of await departures(engine, promptIds, result.greedy.ids))
+    expect(ahead, `step ${at} of the recorded answer`).toBeLessThan(close);
 
-  const beams = await generate(engine, recorded.promptIds, { kind: 'beam', beams: 4, maxNewTokens: 24 });
+  const beams = await generate(engine, promptIds, { kind: 'beam', beams: 4, maxNewTokens: 24 });
   expect(beams.ids).toEqual(result.beams[0]?.ids);
-}
-
-/** Encoder output, and the logits at every position of the forced answer. */
-async function firstValues(
-  engine: Engine,
-  recorded: SmallCase,
-): Promise<{ hidden: Float32Array; logits: Float32Array }> {
-  const memory = await engine.encode(Int32Array.from(recorded.promptIds));
-  const decoder = await engine.decoder(memory, 1, recorded.targets.length);
-  const fed = Int32Array.from([engine.config.decoderStartId, ...recorded.targets.slice(0, -1)]);
-  const { logits } = await decoder.step(fed, fed.length, { kind: 'logits' });
-  const hidden = await memory.hidden();
-  decoder.dispose();
-  memory.dispose();
-  if (logits === undefined) throw new Error('The engine gave no logits.');
-  return { hidden, logits };
+  expect(Math.abs(beams.logprob / beams.ids.length - (result.beams[0]?.score ?? NaN))).toBeLessThan(ofLogprobs);
+  // All four recorded beams at once, through reordered and shortened caches.
+  const scores = await scoresInRows(
+    engine,
+    promptIds,
+    result.beams.map(({ ids }) => ids),
+  );
+  for (const [i, { score }] of result.beams.entries())
+    expect(Math.abs((scores[i] ?? NaN) - score), `beam ${i} in a row of its own`).toBeLessThan(ofLogprobs);
 }

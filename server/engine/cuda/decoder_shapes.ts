@@ -4,6 +4,7 @@
  */
 import type { T5Config } from '../../weights/config';
 import type { CudaDevice } from './driver';
+import { CudaShapeError } from './errors';
 import type { DevicePtr } from './seams';
 
 /** Columns that one launch of the step kernel takes. */
@@ -28,7 +29,24 @@ const MAX_STAGES = 16;
 const IN_FLIGHT = 2;
 /** `Shape<NC>::FIXED_BYTES` of kernels/decoder_step.cu: barriers, work space, totals. */
 const FIXED_BYTES = { one: 512 + 17_408 + 512, eight: 512 + 17_408 + 4096 } as const;
-const ACTIVATION = { relu: 0, gelu_new: 1, silu: 2 } as const;
+
+/**
+ * The number that the kernels know an activation by.
+ *
+ * @throws CudaShapeError for one that they do not have.
+ */
+export function activationCode(activation: T5Config['activation']): number {
+  switch (activation) {
+    case 'relu':
+      return 0;
+    case 'gelu_new':
+      return 1;
+    case 'silu':
+      return 2;
+    case 'gelu':
+      throw new CudaShapeError('the activation gelu (without an approximation) is not in its kernels');
+  }
+}
 
 export interface Matrix {
   /** Byte offset in a layer. */
@@ -245,7 +263,7 @@ export function stepParameters(
   out.int(config.decoderLayers, config.numHeads, shapes.headWidth, config.dModel);
   out.int(config.vocabSize, config.relativeMaxDistance);
   out.int(config.positionBias === 'every' ? shapes.biasEntries : 0, shapes.gridPad);
-  out.int(ACTIVATION[config.activation], config.gated ? 1 : 0, shapes.counterWords, stages);
+  out.int(activationCode(config.activation), config.gated ? 1 : 0, shapes.counterWords, stages);
   out.int(columns, step.perRow, step.first, step.length);
   out.int(decoder.capacity, decoder.crossShape.slots, decoder.crossShape.parts, decoder.sourceTokens);
   out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(IN_FLIGHT, stages), config.dKv);

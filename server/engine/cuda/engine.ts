@@ -10,6 +10,7 @@ import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine'
 import { DisposedError, OutOfMemoryError } from '../errors';
 import { type CrossMemory, CudaDecoder, checkIds, StepRunner, stepWeightBytes } from './decoder';
 import {
+  activationCode,
   cacheLayerBytes,
   crossShape,
   type DecoderShapes,
@@ -53,6 +54,7 @@ export interface CudaEngineOptions {
  */
 export async function createCudaEngine(options: CudaEngineOptions): Promise<Engine> {
   if (options.file.format !== 'int8') throw new CudaShapeError('its weights are float32, and int8 is needed');
+  activationCode(options.config.activation); // Before anything is loaded.
   return new CudaEngine(options, await loadCard(options));
 }
 

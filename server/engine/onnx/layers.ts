@@ -246,6 +246,8 @@ export class Layers {
     switch (this.config.activation) {
       case 'relu':
         return this.graph.op('Relu', name, [x]);
+      case 'gelu':
+        return this.graph.op('Gelu', name, [x]);
       case 'gelu_new':
         return this.graph.op('Gelu', name, [x], { approximate: 'tanh' });
       case 'silu':

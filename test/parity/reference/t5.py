@@ -1,5 +1,7 @@
 """T5 in numpy and float64, written from the paper's description: the second opinion of check.py."""
 
+import math
+
 import numpy as np
 
 
@@ -52,14 +54,19 @@ class T5:
         return mixed @ self.tensors[f"{prefix}.o.weight"].T
 
     def feed_forward(self, prefix, x):
-        act = self.config["feed_forward_proj"].removeprefix("gated-")
-        gated = act != self.config["feed_forward_proj"]
+        projection = self.config["feed_forward_proj"]
+        gated = projection.startswith("gated-")
+        # "gated-gelu" alone means the approximation; the exact function is named in dense_act_fn or without a gate.
+        act = "gelu_new" if projection == "gated-gelu" else projection.removeprefix("gated-")
+        act = self.config.get("dense_act_fn", act)
         h = x @ self.tensors[f"{prefix}.{'wi_0' if gated else 'wi'}.weight"].T
         if act == "relu":
             h = np.maximum(h, 0)
         elif act == "silu":
             h = h / (1 + np.exp(-h))
         elif act == "gelu":
+            h = 0.5 * h * (1 + np.vectorize(math.erf)(h / np.sqrt(2)))
+        elif act == "gelu_new":
             h = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
         else:
             raise ValueError(f"unknown activation {act}")

@@ -70,6 +70,7 @@ describe('the forms of the T5 family', () => {
     ['gated-gelu', 'gelu_new', true],
     ['gated-silu', 'silu', true],
     ['gelu_new', 'gelu_new', false],
+    ['gelu', 'gelu', false],
     ['gated-relu', 'relu', true],
     [undefined, 'relu', false],
   ])('feed_forward_proj %s is %s, gated: %s', (projection, activation, gated) => {
@@ -79,6 +80,12 @@ describe('the forms of the T5 family', () => {
   it('reads older files that have dense_act_fn and is_gated_act alone', () => {
     const old = { feed_forward_proj: undefined, dense_act_fn: 'gelu_new', is_gated_act: true };
     expect(parse(old)).toMatchObject({ activation: 'gelu_new', gated: true });
+  });
+
+  it('takes the exact gelu where it is named beside gated-gelu, which means the approximation', () => {
+    const exact = { feed_forward_proj: 'gated-gelu', dense_act_fn: 'gelu', is_gated_act: true };
+    expect(parse(exact)).toMatchObject({ activation: 'gelu', gated: true });
+    expect(parse({ ...exact, dense_act_fn: undefined })).toMatchObject({ activation: 'gelu_new', gated: true });
   });
 
   it('lets dense_act_fn win over feed_forward_proj, as transformers does, and says so', () => {
@@ -174,7 +181,7 @@ describe('refusals', () => {
     ['n_positions', -5],
     ['feed_forward_proj', 'gated-gelu-new'],
     ['feed_forward_proj', 'glu-silu'],
-    ['feed_forward_proj', 'gelu'],
+    ['feed_forward_proj', 'gelu_fast'],
     ['feed_forward_proj', 'constructor'],
     ['feed_forward_proj', 3],
     ['dense_act_fn', 'tanh'],
