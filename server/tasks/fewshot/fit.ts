@@ -41,9 +41,15 @@ export function fitSet(reader: Reader, set: PromptSet, input: string, options: F
     window,
   });
 
+  const fits = (count: number) => first(count).ids.length <= window;
+  if (options.whenTooLong === 'drop' && isPlainlyTooLong(set, shown, window)) {
+    const most = mostThatFit(shown.length + 1, fits);
+    if (most === undefined) throw new PromptSetTooLongError(first(0).ids.length, window, []);
+    return fitted(most, first(most));
+  }
   const whole = first(shown.length);
   if (whole.ids.length <= window) return fitted(shown.length, whole);
-  const most = mostThatFit(shown.length, (count) => first(count).ids.length <= window);
+  const most = mostThatFit(shown.length, fits);
   if (most === undefined) throw new PromptSetTooLongError(whole.ids.length, window, []);
   if (options.whenTooLong !== 'drop') {
     throw new PromptSetTooLongError(whole.ids.length, window, shown.slice(most));
@@ -51,11 +57,27 @@ export function fitSet(reader: Reader, set: PromptSet, input: string, options: F
   return fitted(most, first(most));
 }
 
-/** The largest number of examples below `limit` for which a prompt fits; undefined when none does, not even 0. */
+/** Worth not looking at the whole: no vocabulary in use writes more than 32 characters with one token, runs of spaces apart. */
+function isPlainlyTooLong(set: PromptSet, shown: readonly number[], window: number): boolean {
+  const lengths = shown.map(
+    (index) => (set.examples[index]?.input.length ?? 0) + (set.examples[index]?.output.length ?? 0),
+  );
+  return lengths.reduce((sum, length) => sum + length, 0) > window * 32;
+}
+
+/**
+ * The largest number of examples below `limit` for which a prompt fits; undefined when none does, not even 0. Prompts
+ * longer than twice what fits are never looked at: of ten thousand examples some hundred have room.
+ */
 export function mostThatFit(limit: number, fits: (count: number) => boolean): number | undefined {
   if (!fits(0)) return undefined;
   let least = 0;
-  let most = limit - 1;
+  let most = 1;
+  while (most < limit && fits(most)) {
+    least = most;
+    most *= 2;
+  }
+  most = Math.min(most, limit) - 1;
   while (least < most) {
     const middle = (least + most + 1) >> 1;
     if (fits(middle)) least = middle;

@@ -121,6 +121,26 @@ describe('the count', () => {
     expect(empty).toMatchObject({ instruction: 0, total: empty.query, examples: [] });
   });
 
+  it('of thousands of examples looks at those that may have room', () => {
+    const { model } = modelOf(starter, hashTable(VOCAB));
+    const line = { input: `${'word '.repeat(12)}${' '.repeat(40)}`, output: 'positive' };
+    const many = { ...SET, examples: Array.from({ length: 3000 }, () => line) };
+    const fitted = fitSet(model, many, 'x', { whenTooLong: 'drop' });
+    const kept = many.examples.length - fitted.dropped.length;
+    expect(fitted.ids.length).toBeLessThanOrEqual(2048);
+    const more = { ...many, examples: many.examples.slice(0, kept + 1) };
+    expect(starter.encode(promptText(more, 'x')).length).toBeGreaterThan(2048);
+    expect(countSet(model, many, 'x').examples.filter(({ fits }) => fits)).toHaveLength(kept);
+    expect(() => fitSet(model, many, 'word '.repeat(3000), { whenTooLong: 'drop' })).toThrow(/input alone/);
+    // Long by their spaces only: all of them fit.
+    const spaces = {
+      ...SET,
+      examples: Array.from({ length: 3 }, () => ({ input: `a${' '.repeat(50_000)}b`, output: 'positive' })),
+    };
+    const web2048 = { ...modelOf(web, hashTable(VOCAB)).model };
+    expect(fitSet(web2048, spaces, 'x', { whenTooLong: 'drop' }).dropped).toEqual([]);
+  });
+
   it('agrees with the fit about what has room, at every window', () => {
     const full = countSet(modelOf(starter, hashTable(VOCAB)).model, SET, 'x').total;
     for (let window = full + 1; window > 10; window--) {
