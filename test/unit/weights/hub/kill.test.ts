@@ -1,0 +1,135 @@
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { convertFolder } from '../../../../server/weights/convert';
+import { HubStandIn } from '../../../support/hub';
+import { randomOf, writeCheckpoint } from '../support';
+
+const KILLS = 100;
+/** What may be on its way when a process is killed: the window of the child, its small reads of headers, a tensor. */
+const LOST_BYTES = 128 * 1024 + 2 * 140_000 + 3 * 32 * 1024 + 400 * 80 * 2;
+
+const folder = mkdtempSync(join(tmpdir(), 'flan-kill-'));
+const source = join(folder, 'source');
+const script = join(folder, 'pull_child.cjs');
+let expected: Buffer;
+let total = 0;
+
+beforeAll(async () => {
+  mkdirSync(source);
+  // Some 700 kB in two shards; no tensor is larger than the window.
+  writeCheckpoint(source, { dtype: 'BF16', shards: 2, config: { vocab_size: 400, d_model: 80, num_layers: 5 } });
+  writeFileSync(join(source, 'tokenizer.json'), JSON.stringify({ filler: 'x'.repeat(20_000) }));
+  await convertFolder(source, join(folder, 'converted'));
+  expected = readFileSync(join(folder, 'converted', 'model.int8.safetensors'));
+  total = readdirSync(source).reduce((sum, name) => sum + statSync(join(source, name)).size, 0);
+  await build({
+    entryPoints: [resolve('test/unit/weights/hub/pull_child.ts')],
+    outfile: script,
+    ...{ bundle: true, platform: 'node', format: 'cjs', target: 'node20', logLevel: 'error' },
+  });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** When a process is to be killed. */
+type Moment =
+  /** Some time after so many bytes of files were sent to it. */
+  | { readonly kind: 'served'; readonly bytes: number; readonly ms: number }
+  /** Some time after it started, or after it has begun to read once more what it wrote. */
+  | { readonly kind: 'started' | 'checking'; readonly ms: number };
+
+function momentOf(random: () => number): Moment {
+  const kind = random();
+  if (kind < 0.7) return { kind: 'served', bytes: Math.floor(random() * total), ms: Math.floor(random() * 10) };
+  if (kind < 0.85) return { kind: 'started', ms: Math.floor(random() * 400) };
+  return { kind: 'checking', ms: Math.floor(random() * 15) };
+}
+
+/** Runs a pull and kills it at a moment; true when it came to its end before. */
+async function run(hub: HubStandIn, models: string, moment: Moment): Promise<boolean> {
+  const child = spawn(process.execPath, [script, hub.url, models], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const kill = () => void sleep(moment.ms).then(() => child.kill('SIGKILL'));
+  const before = hub.servedBytes;
+  let output = '';
+  child.stdout.on('data', (text) => {
+    if (moment.kind === 'checking' && !output.includes('checking') && String(text).includes('checking')) kill();
+    output += text;
+  });
+  if (moment.kind === 'started') kill();
+  hub.onServed = (bytes) => {
+    if (moment.kind !== 'served' || bytes - before < moment.bytes) return;
+    hub.onServed = () => {};
+    kill();
+  };
+  const code = await new Promise<number | null>((done) => child.on('close', done));
+  hub.onServed = () => {};
+  expect(output).not.toContain('failed');
+  return code === 0;
+}
+
+/** Pulls and kills until there were so many kills; each is followed by another pull. */
+async function chain(seed: number, kills: number): Promise<{ readonly installed: number; readonly resumed: number }> {
+  const random = randomOf(seed);
+  const models = join(folder, `models-${seed}`);
+  const hub = await HubStandIn.start();
+  hub.add('google/tiny', source);
+  // A line on which there is time to be killed: 8 kB a millisecond or two.
+  hub.fault = ({ kind, path }) =>
+    kind === 'data' && path.endsWith('.safetensors') ? { kind: 'drip', bytes: 8192, ms: 2 } : undefined;
+  let killed = 0;
+  let killedNow = 0;
+  let installed = 0;
+  let resumed = 0;
+  let from = 0;
+  const install = join(models, 'tiny', 'model.int8.safetensors');
+  try {
+    while (killed < kills || killedNow > 0) {
+      const last = killed >= kills;
+      const begun = existsSync(join(models, '.pulls', 'tiny', 'journal'));
+      const ended = await run(hub, models, last ? { kind: 'served', bytes: 1e9, ms: 0 } : momentOf(random));
+      if (!ended) {
+        killed++;
+        killedNow++;
+      }
+      // Whenever there is something under its name, it is whole.
+      if (existsSync(join(models, 'tiny'))) expect(readFileSync(install).equals(expected)).toBe(true);
+      if (!ended) continue;
+      if (begun) resumed++;
+      expect(readFileSync(install).equals(expected)).toBe(true);
+      expect(readdirSync(join(models, '.pulls'))).toEqual([]);
+      // Nothing is fetched again but what was on its way, whatever happened.
+      expect(hub.servedBytes - from).toBeLessThan(total + (killedNow + 1) * LOST_BYTES);
+      installed++;
+      rmSync(join(models, 'tiny'), { recursive: true });
+      from = hub.servedBytes;
+      killedNow = 0;
+    }
+  } finally {
+    await hub.close();
+  }
+  return { installed, resumed };
+}
+
+it(`kill -9 at ${KILLS} random moments of a pull: the next one goes on, and the file is always the same`, async () => {
+  const seeds = [Date.now() % 100_000, (Date.now() % 100_000) + 100_000];
+  console.log(`seeds ${seeds.join(', ')}`);
+  const chains = await Promise.all(seeds.map((seed) => chain(seed, KILLS / seeds.length)));
+  for (const { installed, resumed } of chains) {
+    expect(installed).toBeGreaterThan(0);
+    expect(resumed).toBeGreaterThan(0);
+  }
+}, 600_000);
