@@ -1,7 +1,7 @@
 /** Which files of a model folder its tokenizer is made from, and what is said when they are missing or damaged. */
-import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FlanError } from '../errors';
+import { readSmall, TooLargeError } from '../weights/small';
 import type { TokenizerBackend } from './backend';
 import { byteLevelTokenizer } from './bytelevel';
 import { LibraryBackend } from './library';
@@ -13,6 +13,9 @@ export class TokenizerError extends FlanError {
     super('tokenizer', message, options);
   }
 }
+
+/** The 256,000 pieces of the largest vocabularies in use take some tens of megabytes in JSON. */
+const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 /** T5's tokenizer has so many sentinels unless its folder says another number. */
 const SENTINELS = 100;
@@ -112,8 +115,11 @@ async function readObject(dir: string, name: string): Promise<Fields | undefined
 
 async function readBytes(dir: string, name: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(join(dir, name));
+    return await readSmall(join(dir, name), MAX_FILE_BYTES);
   } catch (error) {
+    if (error instanceof TooLargeError) {
+      throw new TokenizerError(`${join(dir, name)} is no part of a tokenizer: ${error.message}. Download it again.`);
+    }
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new TokenizerError(`Cannot read ${join(dir, name)}: ${messageOf(error)}. Check its permissions.`, {

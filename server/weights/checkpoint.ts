@@ -2,7 +2,7 @@
  * A Hugging Face model folder as a source of tensors: `model.safetensors`, or the shards that
  * `model.safetensors.index.json` names; without them, the same of PyTorch's own files. Tensors are streamed in rows as float32; none is held whole.
  */
-import { access, readFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FlanError } from '../errors';
 import { NotAModelError, SafetensorsError, TensorError } from './errors';
@@ -10,7 +10,7 @@ import { bfloat16ToFloat, halfToFloat } from './halves';
 import { paddedK, type TensorSpec } from './layout';
 import type { FloatType } from './quantize_portion';
 import { SafetensorsFile } from './safetensors';
-import { type CancelSignal, errorCode, show } from './small';
+import { type CancelSignal, errorCode, readSmall, show, TooLargeError } from './small';
 import { DTYPE_BYTES, type OpenFile, type TensorFile, type TensorInfo } from './tensorfile';
 import { openTorchFile, readTorchFile } from './torchfile';
 
@@ -46,6 +46,9 @@ export interface CheckpointFiles {
   text(file: string): Promise<string>;
   open(file: string): Promise<OpenFile>;
 }
+
+/** A tensor takes some 100 bytes of an index; the largest T5 has under 1000. */
+const MAX_INDEX_BYTES = 16 * 1024 * 1024;
 
 /** Bytes of a tensor that are read at a time: enough for a disk's full speed, and what is made of them stays in the cache. */
 const PIECE_BYTES = 1024 * 1024;
@@ -110,7 +113,8 @@ export class Checkpoint implements TensorSource {
   static open(dir: string): Promise<Checkpoint> {
     return Checkpoint.#from(dir, {
       has: (name) => exists(join(dir, name)),
-      index: (name) => readIndex(join(dir, name), (path) => readFile(path, 'utf8')),
+      index: (name) =>
+        readIndex(join(dir, name), async (path) => (await readSmall(path, MAX_INDEX_BYTES)).toString('utf8')),
       open: (layout, name) => layout.open(join(dir, name)),
     });
   }
@@ -339,6 +343,7 @@ async function readIndex(path: string, read: (path: string) => Promise<string>):
     json = JSON.parse(await read(path));
   } catch (error) {
     if (error instanceof FlanError) throw error;
+    if (error instanceof TooLargeError) throw new SafetensorsError(path, `${error.message}.`);
     const problem = errorCode(error) ? `it cannot be read (${errorCode(error)}).` : 'it is not valid JSON.';
     throw new SafetensorsError(path, problem);
   }

@@ -1,10 +1,9 @@
 /** The architecture of a T5-family encoder-decoder, and how it is read from a Hugging Face `config.json`. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { outputIsItsOwn, outputStored } from './checkpoint';
 import { ConfigError, NotAModelError, UnsupportedModelError } from './errors';
 import { outputRule } from './output';
-import { errorCode, show } from './small';
+import { errorCode, readSmall, show, TooLargeError } from './small';
 
 export interface T5Config {
   /** `t5`, `mt5` or `umt5`, as `model_type` says. */
@@ -52,6 +51,9 @@ const LIMITS = {
   relative_attention_num_buckets: 1 << 12,
   relative_attention_max_distance: 1 << 20,
 } as const;
+
+/** A configuration has a few kilobytes; one with long lists of labels some hundred. */
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 type Raw = Readonly<Record<string, unknown>>;
 
@@ -156,8 +158,10 @@ export async function readRawConfig(dir: string): Promise<unknown> {
   const path = join(dir, 'config.json');
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = (await readSmall(path, MAX_CONFIG_BYTES)).toString('utf8');
   } catch (error) {
+    if (error instanceof TooLargeError)
+      throw new NotAModelError(`${path} is no configuration: ${error.message}. Download it again.`);
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') {
       throw new NotAModelError(`${dir} is no model folder: it has no config.json. Give the folder that holds it.`);
     }

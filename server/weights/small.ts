@@ -1,4 +1,5 @@
 /** Small helpers that several files of this folder share. */
+import { open } from 'node:fs/promises';
 import { CancelledError } from '../errors';
 
 /** Cancelling: an AbortSignal, or the engines' flag. */
@@ -13,6 +14,29 @@ export function throwIfCancelled(signal: CancelSignal | undefined): void {
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** A file that is read whole has a size that no file of its kind has. */
+export class TooLargeError extends Error {
+  constructor(bytes: number, limit: number) {
+    super(`it has ${humanBytes(bytes)}, and such a file has at most ${humanBytes(limit)}`);
+  }
+}
+
+/**
+ * The whole of a small file.
+ *
+ * @throws TooLargeError above `limit` bytes: a damaged or hostile file may be as large as the memory. System errors.
+ */
+export async function readSmall(path: string, limit: number): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    if (size > limit) throw new TooLargeError(size, limit);
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
 }
 
 /** A value from a file as it may stand in a one-line message: at most 60 characters, no control characters. */
