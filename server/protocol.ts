@@ -310,8 +310,6 @@ export interface EngineFit {
 /** A known model, seen from this machine. */
 export interface AvailableModel extends KnownModel {
   readonly installed: boolean;
-  /** Under which name, where it is installed. */
-  readonly installedAs?: string;
   /** The engines that are there and compute by themselves, the preferred one first. */
   readonly engines: readonly EngineFit[];
   /** There is room on the disk for its int8 file, or it is installed. */

@@ -1,9 +1,9 @@
 import * as vscode from 'vscode';
-import type { RunParams } from '../server/protocol';
+import type { Progress, RunParams } from '../server/protocol';
 import type { Server } from './client';
 import { Conversation } from './conversation';
 import { codeOf, messageOf } from './errors';
-import { type Asked, keptResult } from './history/entry';
+import { type Asked, type KeptResult, keptResult } from './history/entry';
 import type { Settings } from './settings';
 import type { Source } from './source';
 import { type Done, Turn, TurnComment } from './turn';
@@ -25,6 +25,13 @@ export interface AnswersDependencies {
   readonly server: Server;
   readonly settings: () => Settings;
   readonly log: vscode.LogOutputChannel;
+  /** Runs the prompt set with this id, as it is now. */
+  readonly runPrompts: (
+    id: string,
+    text: string,
+    onProgress: (progress: Progress) => void,
+    token: vscode.CancellationToken,
+  ) => Promise<KeptResult>;
   /** Told of every complete answer. */
   readonly onAnswered: (answered: Answered) => void;
 }
@@ -57,8 +64,9 @@ export class Answers implements vscode.Disposable {
   /** Opens a thread under the source and writes the answer into it. The same task on the same text replaces its thread. */
   async start(source: Source, asked: Asked): Promise<void> {
     for (const old of this.about(source.uri)) {
-      if (asked.task !== 'ask' && old.turns[0]?.asked.task === asked.task && old.isAbout(source))
-        this.remove(old.thread);
+      const before = old.turns[0]?.asked;
+      const same = before?.task === asked.task && before.prompts?.id === asked.prompts?.id;
+      if (asked.task !== 'ask' && same && old.isAbout(source)) this.remove(old.thread);
     }
     const turn = this.newTurn(source, asked);
     const conversation = this.open(source, turn);
@@ -171,15 +179,16 @@ export class Answers implements vscode.Disposable {
     this.showRunning();
     const { token } = turn.cancellation;
     try {
-      const result = await this.deps.server.run(
-        this.params(source, turn.asked),
-        (progress) => {
-          turn.progress(progress);
-          conversation.show('soon');
-        },
-        token,
+      const { prompts } = turn.asked;
+      const onProgress = (progress: Progress): void => {
+        turn.progress(progress);
+        conversation.show('soon');
+      };
+      turn.finish(
+        prompts === undefined
+          ? keptResult(await this.deps.server.run(this.params(source, turn.asked), onProgress, token))
+          : await this.deps.runPrompts(prompts.id, source.text, onProgress, token),
       );
-      turn.finish(keptResult(result));
     } catch (error) {
       if (token.isCancellationRequested || codeOf(error) === 'cancelled') turn.stopped();
       else {

@@ -32,7 +32,7 @@ export function registerCommands(answers: Answers, texts: Texts): vscode.Disposa
 }
 
 /** Several selections are several questions: each text is read by itself, and answered under itself. */
-async function answerEach(answers: Answers, sources: readonly Source[], asked: Asked): Promise<void> {
+export async function answerEach(answers: Answers, sources: readonly Source[], asked: Asked): Promise<void> {
   const [first] = sources;
   if (first === undefined) return;
   const editor = vscode.window.activeTextEditor;

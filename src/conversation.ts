@@ -161,7 +161,7 @@ export class Conversation implements vscode.Disposable {
   }
 
   private label(): string {
-    const title = answerTitle(this.turns[0]?.asked.task ?? 'ask', this.source.range, this.source.whole === true);
+    const title = answerTitle(this.turns[0]?.asked ?? { task: 'ask' }, this.source.range, this.source.whole === true);
     switch (this.since) {
       case 'same':
         return title;

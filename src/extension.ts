@@ -11,7 +11,7 @@ import { HistoryView } from './history/view';
 import { registerAnswerActions } from './insert/actions';
 import { registerInstall } from './install/commands';
 import { MENU_COMMAND, registerMenu } from './menu';
-import { registerPrompts } from './panel/register';
+import { Prompts } from './panel/prompts';
 import { CONNECTION_SETTINGS, readSettings } from './settings';
 import { StatusItem } from './status';
 import { Texts } from './texts';
@@ -44,10 +44,12 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
   server = own;
   const texts = new Texts();
   const history = new History(context, log);
+  const prompts = new Prompts({ context, server: own, settings: readSettings, log });
   const answers = new Answers({
     server: own,
     settings: readSettings,
     log,
+    runPrompts: (...what) => prompts.run(...what),
     onAnswered: (answered) => void history.add(answered),
   });
   const doctor = new DoctorReport(own);
@@ -62,7 +64,8 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
     registerCommands(answers, texts),
     registerAnswerActions(answers),
     registerHistory({ history, answers, texts }),
-    registerPrompts({ context, server: own, settings: readSettings, log }),
+    prompts,
+    prompts.register(answers, texts),
     registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
     registerInstall({
       server: own,

@@ -31,10 +31,18 @@ export function footerLines(result: KeptResult, seconds: number, t: Translate): 
       ),
     );
   }
+  if (result.dropped !== undefined && result.dropped.length > 0) {
+    const numbers = result.dropped.map((index) => index + 1).join(', ');
+    lines.push(t('The window was too small for examples {0}: they were left away.', numbers));
+  }
   if (result.repeated === true) {
     lines.push(t('The answer repeated itself and was ended there.'));
   } else if (result.finishReason === 'length') {
-    lines.push(t('The answer was cut off: the setting flan.maxNewTokens allows no more tokens.'));
+    lines.push(
+      result.dropped === undefined
+        ? t('The answer was cut off: the setting flan.maxNewTokens allows no more tokens.')
+        : t('The answer was cut off: the settings of the prompt set allow no more tokens.'),
+    );
   }
   const substituted = substitutionLine(result.substitutions, t);
   if (substituted !== undefined) lines.push(substituted);

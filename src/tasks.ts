@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import type { TaskName } from '../server/protocol';
+import type { Asked } from './history/entry';
 import type { Span } from './span';
 
 /** What an answer to this task is called. */
@@ -15,6 +16,11 @@ export function taskTitle(task: TaskName): string {
   }
 }
 
+/** As {@link taskTitle}; a prompt set gives its answers its own name. */
+export function askedTitle({ task, prompts }: Asked): string {
+  return prompts?.name ?? taskTitle(task);
+}
+
 /** `line 4`, `lines 4 to 12`. */
 export function linesText({ start, end }: Span): string {
   const from = start.line + 1;
@@ -23,8 +29,8 @@ export function linesText({ start, end }: Span): string {
 }
 
 /** `Explanation · lines 4 to 12`, or of the whole file. */
-export function answerTitle(task: TaskName, place: Span, whole: boolean): string {
-  const name = taskTitle(task);
+export function answerTitle(asked: Asked, place: Span, whole: boolean): string {
+  const name = askedTitle(asked);
   if (whole) return vscode.l10n.t('{0} · the whole file', name);
   return vscode.l10n.t('{0} · {1}', name, linesText(place));
 }

@@ -1,6 +1,6 @@
 /** Which known models fit this machine, and which one of them suits it best. Pure: what is free is given. */
 import type { Candidate, Probe } from '../engine/candidate';
-import type { AvailableModel, EngineFit, ModelInfo } from '../protocol';
+import type { AvailableModel, EngineFit } from '../protocol';
 import type { RegistryModel } from './registry';
 
 /** An engine that this machine has, and what a model may take of it. */
@@ -16,8 +16,8 @@ export interface Surroundings {
   readonly places: readonly Place[];
   /** On the disk that models are kept on; undefined where it cannot be told. */
   readonly diskBytes: number | undefined;
-  /** Where a model came from is known of pulled ones; of others, their name is all there is. */
-  readonly installed: readonly Pick<ModelInfo, 'name' | 'origin'>[];
+  /** Names of installed models. */
+  readonly installed: ReadonlySet<string>;
 }
 
 /** A file system slows down, and other programs fail, when the last bytes are taken. */
@@ -30,10 +30,9 @@ const MOST_ON_CPU = 1e9;
 
 export function available(models: readonly RegistryModel[], around: Surroundings): AvailableModel[] {
   const seen = models.map((model) => {
-    const as = around.installed.find((one) => isThat(model, one))?.name;
-    const installed = as !== undefined;
+    const installed = around.installed.has(model.name.toLowerCase());
     const diskFits = installed || around.diskBytes === undefined || model.int8Bytes * DISK_MARGIN <= around.diskBytes;
-    return { model, installed, as, diskFits, engines: fitsOf(model, around.places) };
+    return { model, installed, diskFits, engines: fitsOf(model, around.places) };
   });
   let best: (typeof seen)[number] | undefined;
   for (const one of seen) {
@@ -41,23 +40,9 @@ export function available(models: readonly RegistryModel[], around: Surroundings
   }
   return seen.map((one) => {
     const { config: _, family: __, trainedLength: ___, ...known } = one.model;
-    const { installed, as, diskFits, engines } = one;
-    return {
-      ...known,
-      installed,
-      ...(as === undefined ? {} : { installedAs: as }),
-      diskFits,
-      engines,
-      recommended: one === best,
-    };
+    const { installed, diskFits, engines } = one;
+    return { ...known, installed, diskFits, engines, recommended: one === best };
   });
-}
-
-function isThat({ repository, name }: RegistryModel, one: Pick<ModelInfo, 'name' | 'origin'>): boolean {
-  const from = one.origin?.replace(/@.*$/, '');
-  return from === undefined
-    ? one.name.toLowerCase() === name.toLowerCase()
-    : from.toLowerCase() === repository.toLowerCase();
 }
 
 /** The engines that are there and compute by themselves, in the order of `places`. */

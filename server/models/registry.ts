@@ -2,7 +2,7 @@
  * The models that are known: registry.json, checked by a test. Each entry names a kind, which says in both languages what
  * such models are good and bad at; what an entry says itself comes first. Figures are those of figures.ts, written down.
  */
-import type { KnownModel, ModelFigures, ModelInfo, TaskName, Words } from '../protocol';
+import type { KnownModel, ModelFigures, TaskName, Words } from '../protocol';
 import { parseConfig, type T5Config } from '../weights/config';
 import registry from './registry.json';
 
@@ -55,12 +55,6 @@ export function knownModel(name: string): RegistryModel | undefined {
     return known === asked || shortName(known) === asked;
   });
   return entry && modelOf(entry);
-}
-
-/** False for a known model that was trained for no task: it is taken by nobody's default. Others may do anything. */
-export function doesTasks({ name, origin }: Pick<ModelInfo, 'name' | 'origin'>): boolean {
-  const known = knownModel(origin?.replace(/@.*$/, '') ?? name);
-  return known === undefined || known.tasks.some((task) => task !== 'generate');
 }
 
 /** `google/flan-ul2` is called `flan-ul2` here. */

@@ -26,7 +26,7 @@ export async function availableModels(paths: Paths, options: AvailableOptions = 
   return available(knownModels(), {
     places: await placesOf(options),
     diskBytes: diskFree(paths.home),
-    installed,
+    installed: new Set(installed.map(({ name }) => name.toLowerCase())),
   });
 }
 

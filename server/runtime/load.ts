@@ -11,7 +11,6 @@ import type { EngineChoice, Progress, WeightChoice } from '../protocol';
 import type { TaskModel } from '../tasks/model';
 import { profileFor } from '../tasks/profiles';
 import { TextCodec } from '../text/codec';
-import { readOrigin } from '../weights/hub/origin';
 import { resolveWeights } from '../weights/store';
 import type { ModelFolder } from './models';
 
@@ -82,10 +81,8 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     ...(early === undefined ? {} : { candidates: early }),
     onProgress: (fraction) => loading(`Loading ${name}`, fraction),
   });
-  // Under whichever name it was installed: how it is asked depends on what it is.
-  const profile = profileFor((await readOrigin(dir))?.repository ?? name, config);
   const loadMs = performance.now() - start;
-  return { dir, model: { name, engine, codec, profile, demo, weights, loadMs }, why, notes };
+  return { dir, model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };
 }
 
 /** False when the engine that was named cannot be used here: then nothing has to make room for it. */

@@ -6,7 +6,6 @@ import type { Reader } from '../tasks/fewshot/fit';
 import { profileFor } from '../tasks/profiles';
 import { TextCodec } from '../text/codec';
 import { readConfig } from '../weights/config';
-import { readOrigin } from '../weights/hub/origin';
 import type { FromMeter, ToMeter } from './meter-messages';
 import type { ModelFolder } from './models';
 
@@ -15,9 +14,8 @@ let last: { readonly dir: string; readonly state: string; readonly reader: Promi
 
 function readerOf({ name, dir, state }: ModelFolder): Promise<Reader> {
   if (last?.dir !== dir || last.state !== state) {
-    const files = [TextCodec.open(dir), readConfig(dir), readOrigin(dir)] as const;
-    const reader = Promise.all(files).then(([codec, config, origin]) => {
-      return { codec, profile: profileFor(origin?.repository ?? name, config) };
+    const reader = Promise.all([TextCodec.open(dir), readConfig(dir)]).then(([codec, config]) => {
+      return { codec, profile: profileFor(name, config) };
     });
     const entry = { dir, state, reader };
     last = entry;

@@ -4,7 +4,6 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, isAbsolute, join } from 'node:path';
 import { FlanError } from '../errors';
-import { doesTasks } from '../models/registry';
 import type { Paths } from '../paths';
 import type { ModelInfo } from '../protocol';
 import { folderName } from '../weights/hub/cache';
@@ -61,9 +60,7 @@ export async function modelFolders(
   const model = asked?.replace(/^~(?=[/\\])/, homedir());
   const installed = () => installedModels(paths, undefined, starter);
   if (model === undefined) {
-    // The built-in model answers better than a large one that was trained for no task.
-    const rank = (info: ModelInfo) => (!doesTasks(info) ? 2 : info.demo ? 1 : 0);
-    const best = (await installed()).sort((a, b) => rank(a) - rank(b) || b.parameters - a.parameters);
+    const best = (await installed()).sort((a, b) => Number(a.demo) - Number(b.demo) || b.parameters - a.parameters);
     if (best.length === 0) throw new NoModelError();
     return Promise.all(best.map(folderOf));
   }

@@ -10,10 +10,15 @@ export interface Asked {
   readonly question?: string;
   /** How the question is shown, if not by its own words. */
   readonly shown?: string;
+  /** For `generate`: the prompt set that was run. Its name as it was then. */
+  readonly prompts?: { readonly id: string; readonly name: string };
 }
 
 /** All of a result but its tokens. */
-export type KeptResult = Omit<RunResult, 'ids' | 'promptIds'>;
+export interface KeptResult extends Omit<RunResult, 'ids' | 'promptIds'> {
+  /** Of a prompt set: indices of its examples that were left away. */
+  readonly dropped?: readonly number[];
+}
 
 /** Where an answer belongs. */
 export interface Subject extends Span {

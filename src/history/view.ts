@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { plainAsMarkdown } from '../markdown';
-import { linesText, taskTitle } from '../tasks';
+import { askedTitle, linesText } from '../tasks';
 import type { Entry } from './entry';
 import type { History } from './history';
 
@@ -63,7 +63,7 @@ const ICONS: Readonly<Record<Entry['asked']['task'], string>> = {
 
 /** The question, else what was done with which file. */
 export function titleOf({ asked, subject }: Entry): string {
-  return asked.shown ?? asked.question ?? vscode.l10n.t('{0} of {1}', taskTitle(asked.task), fileOf(subject.uri));
+  return asked.shown ?? asked.question ?? vscode.l10n.t('{0} of {1}', askedTitle(asked), fileOf(subject.uri));
 }
 
 /** `retry.py · lines 4 to 12`, as the file was then. */

@@ -115,7 +115,7 @@ export async function openAnswer({ uri, range, whole, asked, answer, outcome }: 
   const question = asked.shown ?? asked.question;
   const name = vscode.workspace.asRelativePath(uri);
   const content = [
-    `# ${answerTitle(asked.task, range, whole)}`,
+    `# ${answerTitle(asked, range, whole)}`,
     '',
     `\`${name}\``,
     '',

@@ -55,7 +55,7 @@ async function install(deps: InstallDependencies, hub: HubAccess, pulls: Pulls):
   if (picked === undefined) return;
   if (picked.kind === 'known') {
     const { model } = picked;
-    if (model.installedAs !== undefined) return chooseInstalled(deps.server, deps.settings, model.installedAs);
+    if (model.installed) return chooseInstalled(deps.server, deps.settings, model.name);
     if (await confirmed(model.repository, details(model), fits(model))) await pulls.start({ model: model.repository });
     return;
   }

@@ -53,13 +53,11 @@ export class Pulls {
   private async follow(pull: PullInfo): Promise<void> {
     if (this.shown.has(pull.name)) return;
     this.shown.add(pull.name);
-    let last = pull;
     try {
-      if (!OVER.includes(pull.state)) last = await this.show(pull);
+      await this.ended(OVER.includes(pull.state) ? pull : await this.show(pull));
     } finally {
       this.shown.delete(pull.name);
     }
-    await this.ended(last);
   }
 
   /** The notification; resolves with the state in which the pull ended, or without when the server went away. */

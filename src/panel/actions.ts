@@ -11,10 +11,11 @@ import type { Entry, Library } from './library';
 import type { Many } from './many';
 import type { PanelAction, RunMode, ToPage } from './messages';
 import type { Runner } from './runner';
+import { examplesInText } from './selected';
 import type { SelectionWatch } from './selection';
 import type { Session } from './session';
 import type { Slots } from './slots';
-import { examplesInText, examplesOf, readTable } from './tables';
+import { examplesOf, readTable } from './tables';
 
 export interface ActionDependencies {
   readonly library: Library;

@@ -1,8 +1,9 @@
 /** What the parts of the view share when they ask the server: the model of the settings, progress, and its end. */
 import type * as vscode from 'vscode';
-import type { ModelChoice, PromptProgress } from '../../server/protocol';
+import type { ModelChoice, PromptProgress, PromptRunResult } from '../../server/protocol';
 import type { Server } from '../client';
 import { codeOf } from '../errors';
+import type { KeptResult } from '../history/entry';
 import { explainError } from '../remedies';
 import type { Settings } from '../settings';
 import { progressNote } from '../turn';
@@ -11,6 +12,14 @@ export interface Asking {
   readonly server: Server;
   readonly settings: () => Settings;
   readonly log: vscode.LogOutputChannel;
+}
+
+/** In the form of other answers, whose small print it shares. */
+export function keptPromptResult(result: PromptRunResult): KeptResult {
+  const { ids: _ids, promptIds: _promptIds, promptTokens, window, ...rest } = result;
+  // The whole text was read, or there is no answer: what does not fit are examples.
+  const read = { complete: true, fromLine: 1, toLine: 1, lastLine: 1, promptTokens, window };
+  return { ...rest, read, unanswerable: false };
 }
 
 export function modelChoice(settings: Settings): ModelChoice {

@@ -160,9 +160,9 @@ export class Many {
   async recall(set: PromptSet): Promise<void> {
     const { chosen } = this;
     const journal = this.journal(set);
-    if (chosen === undefined || journal === undefined || this.running) return;
+    if (chosen === undefined || journal === undefined || this.running || this.ran !== undefined) return;
     const known = readJournal((await journal.read()) ?? '', journal.identity);
-    if (known === undefined || this.chosen !== chosen) return;
+    if (known === undefined || this.chosen !== chosen || this.running) return;
     this.outcomes = chosen.inputs.map(({ text }) => known.get(text));
     if (this.outcomes.some((outcome) => outcome !== undefined)) this.ran = set;
     this.send(0);
@@ -201,10 +201,11 @@ export class Many {
         Method.runPromptMany,
         params,
         (progress) => {
-          if (this.chosen !== chosen) return;
+          // Another file, column or set since: this run was told to stop, and has outcomes on their way.
+          if (this.chosen !== chosen || this.ran !== set) return;
           if (progress.kind === 'outcome') {
             journal ??= this.startJournal(set, again);
-            this.take1(left[progress.at], progress.outcome, journal);
+            this.keep(left[progress.at], progress.outcome, journal);
           } else this.note = noteOf(progress) ?? this.note;
           this.shown.request();
         },
@@ -223,7 +224,7 @@ export class Many {
     }
   }
 
-  private take1(index: number | undefined, outcome: PromptOutcome, journal: Journal | undefined): void {
+  private keep(index: number | undefined, outcome: PromptOutcome, journal: Journal | undefined): void {
     if (index === undefined) return;
     this.note = '';
     this.outcomes[index] = outcome;

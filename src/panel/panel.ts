@@ -3,12 +3,19 @@
  * view is shown or one of its commands is used.
  */
 import * as vscode from 'vscode';
-import type { PromptSet } from '../../server/protocol';
+import {
+  Method,
+  type Progress,
+  type PromptRunResult,
+  type PromptSet,
+  type RunPromptParams,
+} from '../../server/protocol';
 import type { Server } from '../client';
 import { messageOf } from '../errors';
+import type { KeptResult } from '../history/entry';
 import type { Settings } from '../settings';
 import { Actions } from './actions';
-import type { Asking } from './asking';
+import { type Asking, keptPromptResult, modelChoice } from './asking';
 import { Checker } from './checker';
 import { Counter } from './counter';
 import { chooseSet } from './dialogs';
@@ -63,7 +70,10 @@ export class Panel implements vscode.Disposable {
     this.slots = new Slots(context);
     this.session = new Session({ library: this.library, slots: this.slots, state: context.workspaceState });
     this.counter = new Counter(asking, (counted) => {
+      const known = this.model;
       this.model = counted.count?.model ?? this.model;
+      // A journal is of a set and a model: only now can it be known.
+      if (known !== this.model && this.session.set !== undefined) void this.many.recall(this.session.set);
       this.post({ kind: 'count', count: counted.count, ...(counted.message === undefined ? {} : counted) });
     });
     this.runner = new Runner(asking, (answer) => this.post({ kind: 'answer', answer }));
@@ -120,6 +130,10 @@ export class Panel implements vscode.Disposable {
       this.view = undefined;
       this.pageReady = false;
     });
+    view.onDidChangeVisibility(() => {
+      // The editor throws the page away while nobody sees it; a new one says when it is ready.
+      if (!view.visible) this.pageReady = false;
+    });
     view.webview.html = pageHtml(view.webview, root);
   }
 
@@ -138,21 +152,43 @@ export class Panel implements vscode.Disposable {
     });
   }
 
-  /** For `Run Prompt Set…` and its slots: a set as it stands here, unsaved changes included. */
-  async setToRun(slot?: number): Promise<{ readonly entry: Entry; readonly set: PromptSet } | undefined> {
+  /** For `Run Prompt Set…` and its slots. Undefined: the user declined, or went on to something else. */
+  async chooseToRun(slot?: number): Promise<{ readonly id: string; readonly name: string } | undefined> {
     await this.restored;
-    const entry = slot === undefined ? await this.chooseToRun() : await this.setInSlot(slot);
+    const entry = slot === undefined ? await this.askWhatToRun() : await this.setInSlot(slot);
     if (entry === undefined) return undefined;
     if (entry.stored.kind === 'broken') {
       await this.session.show(entry.info.id);
       await this.reveal();
       return undefined;
     }
-    const own = this.session.current?.info.id === entry.info.id ? this.session.set : undefined;
-    return { entry, set: own ?? entry.stored.set };
+    return { id: entry.info.id, name: this.setOf(entry)?.name ?? entry.info.name };
   }
 
-  private async chooseToRun(): Promise<Entry | undefined> {
+  /** Runs a set as it stands here, unsaved changes included. @throws when it is not there, or broken */
+  async runSet(
+    id: string,
+    input: string,
+    onProgress: (progress: Progress) => void,
+    token: vscode.CancellationToken,
+  ): Promise<KeptResult> {
+    await this.restored;
+    const entry = await this.library.find(id);
+    const set = entry === undefined ? undefined : this.setOf(entry);
+    if (set === undefined) throw new Error(vscode.l10n.t('The prompt set is not there any more.'));
+    const { server, settings } = this.deps;
+    const params: RunPromptParams = { set, input, whenTooLong: 'drop', ...modelChoice(settings()) };
+    return keptPromptResult(
+      await server.request<PromptRunResult, Progress>(Method.runPrompt, params, onProgress, token),
+    );
+  }
+
+  /** With its unsaved changes. */
+  private setOf({ info, stored }: Entry): PromptSet | undefined {
+    return this.session.draftOf(info.id) ?? (stored.kind === 'set' ? stored.set : undefined);
+  }
+
+  private async askWhatToRun(): Promise<Entry | undefined> {
     const title = vscode.l10n.t('Run Prompt Set');
     const current = this.session.current?.info.id;
     const chosen = await chooseSet(this.library, this.slots, { title, current, forRunning: true });

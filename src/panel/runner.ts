@@ -9,11 +9,10 @@ import {
   type WhenTooLong,
 } from '../../server/protocol';
 import { codeOf } from '../errors';
-import { formatSeconds } from '../footer';
+import { footerLines } from '../footer';
 import { Throttle } from '../throttle';
-import { type Asking, failureOf, modelChoice, noteOf } from './asking';
+import { type Asking, failureOf, keptPromptResult, modelChoice, noteOf } from './asking';
 import type { AnswerState } from './messages';
-import { notesOf } from './notes';
 
 /** Words appear as fast as anybody reads. */
 const SHOW_INTERVAL_MS = 50;
@@ -72,8 +71,8 @@ export class Runner {
       );
       if (!current()) return;
       const seconds = (Date.now() - started) / 1000;
-      const facts = [result.model, result.device, vscode.l10n.t('{0} s', formatSeconds(seconds))].join(' · ');
-      this.change({ kind: 'done', input, text: result.text, facts, notes: notesOf(result, set), result });
+      const [facts = '', ...notes] = footerLines(keptPromptResult(result), seconds, vscode.l10n.t);
+      this.change({ kind: 'done', input, text: result.text, facts, notes, result });
     } catch (error) {
       const message = failureOf(error, cancellation.token, this.asking);
       if (!current()) return;

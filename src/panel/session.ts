@@ -61,6 +61,11 @@ export class Session implements vscode.Disposable {
     return this.drafts[entry.info.id]?.set ?? (entry.stored.kind === 'set' ? entry.stored.set : undefined);
   }
 
+  /** Unsaved changes of any set, open or not. */
+  draftOf(id: string): PromptSet | undefined {
+    return this.drafts[id]?.set;
+  }
+
   get current(): Entry | undefined {
     return this.entry;
   }

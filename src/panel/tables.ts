@@ -2,9 +2,8 @@
 import * as vscode from 'vscode';
 import { TableError } from '../../server/prompts/errors';
 import { examplesFrom } from '../../server/prompts/pick';
-import { labelsOf } from '../../server/prompts/set';
 import { guessColumns, parseTable, type Table } from '../../server/prompts/table';
-import type { Example, Form } from '../../server/protocol';
+import type { Example } from '../../server/protocol';
 
 /** A table of examples or inputs is text that somebody made; more than this would fill the window's memory. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -81,37 +80,4 @@ async function askColumn(
   // The guess comes first, where Enter takes it.
   items.sort((a, b) => Number(b.index === guess) - Number(a.index === guess));
   return (await vscode.window.showQuickPick(items, { title }))?.index;
-}
-
-/**
- * Examples in a text that somebody selected: a table, or lines with the set's own labels. Undefined: it is neither, and
- * counts as one input.
- */
-export function examplesInText(text: string, form: Form): Table | readonly Example[] | undefined {
-  const labelled = labelledExamples(text, form);
-  if (labelled.length > 0) return labelled;
-  try {
-    const table = parseTable(text);
-    // Prose has commas in it; only what cannot be prose counts as a table here.
-    return ['tsv', 'markdown', 'jsonl', 'json'].includes(table.format) && table.columns.length > 1 ? table : undefined;
-  } catch (error) {
-    if (error instanceof TableError) return undefined;
-    throw error;
-  }
-}
-
-function labelledExamples(text: string, form: Form): Example[] {
-  const pairs = [labelsOf(form), labelsOf('qa'), labelsOf('io')];
-  for (const { input, output } of pairs) {
-    const parts = text.split(new RegExp(`^${literal(input)}:[ \\t]*`, 'm')).slice(1);
-    const examples = parts.map((part) => part.split(new RegExp(`^${literal(output)}:[ \\t]*`, 'm')));
-    if (examples.length > 0 && examples.every((sides) => sides.length === 2)) {
-      return examples.map(([before = '', after = '']) => ({ input: before.trim(), output: after.trim() }));
-    }
-  }
-  return [];
-}
-
-function literal(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -83,14 +83,6 @@ describe('modelFolders', () => {
     }
   });
 
-  it('takes a model that was trained for no task only when there is nothing else', async () => {
-    const models = join(dir, 'untrained');
-    cpSync(CHECKPOINT, join(models, 'mt5-xl'), { recursive: true });
-    cpSync(CHECKPOINT, join(models, 'mine'), { recursive: true });
-    const found = await modelFolders({ models }, undefined, starter);
-    expect(found.map(({ name }) => name)).toEqual(['mine', 'starter', 'mt5-xl']);
-  });
-
   it('says what to do when there is none', async () => {
     const none = modelFolders({ models: join(dir, 'models') }, undefined, join(dir, 'no-starter'));
     await expect(none).rejects.toMatchObject({ code: 'no-model' });

@@ -20,7 +20,7 @@ export function exampleRow(app: App, draft: Draft, row: Row, index: number): Tem
   const labels = labelsOf(draft.set.form);
   const classes = ['example', off ? 'off' : '', misfit ? 'misfit' : '', odd ? 'odd' : ''].join(' ');
   return html`<li class=${classes} data-key=${key} aria-label=${t('Example {0}', number)}>
-    <div class="example-title">
+    <div class="example-title" role="toolbar" aria-label=${t('Example {0}', number)}>
       <button
         type="button"
         class="grip"
@@ -29,9 +29,12 @@ export function exampleRow(app: App, draft: Draft, row: Row, index: number): Tem
         aria-label=${t('Move example {0}: Alt+Up, Alt+Down', number)}
         @pointerdown=${(event: PointerEvent) => startDrag(app, event, index)}
         @keydown=${(event: KeyboardEvent) => {
-          if (event.altKey || (event.key !== 'ArrowUp' && event.key !== 'ArrowDown')) return;
+          if (event.altKey) return;
+          if (event.key === 'Delete') remove(app, draft, index);
+          else if (event.key === 'ArrowUp') move(app, draft, index, index - 1);
+          else if (event.key === 'ArrowDown') move(app, draft, index, index + 1);
+          else return;
           event.preventDefault();
-          move(app, draft, index, event.key === 'ArrowUp' ? index - 1 : index + 1);
         }}
       >
         ${icon('gripper')}<span class="number">${number}</span>
@@ -47,18 +50,21 @@ export function exampleRow(app: App, draft: Draft, row: Row, index: number): Tem
           label: off ? t('Switch On Example {0}', number) : t('Switch Off Example {0}', number),
           onClick: () => app.edit(toggleRow(draft, key)),
           part: 'toggle',
+          inToolbar: true,
         })}
         ${iconButton({
           icon: 'copy',
           label: t('Duplicate Example {0}', number),
           onClick: () => duplicate(app, draft, index),
           part: 'duplicate',
+          inToolbar: true,
         })}
         ${iconButton({
           icon: 'trash',
           label: t('Delete Example {0}', number),
           onClick: () => remove(app, draft, index),
           part: 'delete',
+          inToolbar: true,
         })}
       </span>
     </div>

@@ -2,6 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { type App, focusOn, focusRow } from './app';
+import { looksLikeCells } from './cells';
 import { checkSummary } from './check';
 import { type Draft, insertRow, moveRow, newRow, removeRow } from './draft';
 import { exampleRow } from './example';
@@ -136,12 +137,26 @@ export function move(app: App, draft: Draft, from: number, to: number): void {
 }
 
 function onKey(app: App, draft: Draft, event: KeyboardEvent): void {
+  if (alongToolbar(event)) return;
   const up = event.key === 'ArrowUp';
   if (!event.altKey || event.ctrlKey || event.shiftKey || !(up || event.key === 'ArrowDown')) return;
   const index = indexOf(draft, event.target);
   if (index < 0) return;
   event.preventDefault();
   move(app, draft, index, up ? index - 1 : index + 1);
+}
+
+/** Left and right go from button to button of a row: one stop for Tab instead of four. */
+function alongToolbar(event: KeyboardEvent): boolean {
+  const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+  const { target } = event;
+  if (step === 0 || !(target instanceof HTMLButtonElement)) return false;
+  const buttons = [...(target.closest('[role="toolbar"]')?.querySelectorAll('button') ?? [])];
+  const next = buttons[buttons.indexOf(target) + step];
+  if (next === undefined) return false;
+  event.preventDefault();
+  next.focus();
+  return true;
 }
 
 function indexOf(draft: Draft, target: EventTarget | null): number {
@@ -156,12 +171,4 @@ function onPaste(event: ClipboardEvent): void {
   if (!looksLikeCells(text)) return;
   event.preventDefault();
   post({ kind: 'pasted', text });
-}
-
-/** Two lines or more with the same number of tabs: nobody types that. */
-export function looksLikeCells(text: string): boolean {
-  const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
-  const tabs = (line: string): number => line.split('\t').length - 1;
-  const first = tabs(lines[0] ?? '');
-  return lines.length > 1 && first > 0 && lines.every((line) => tabs(line) === first && !line.startsWith('\t'));
 }

@@ -9,6 +9,7 @@ import { t } from './words';
 export function header(app: App): TemplateResult {
   const { open } = app.state;
   return html`<header class="header">
+    <h1 class="for-screen-readers">${t('Prompt Sets')}</h1>
     <div class="header-row">
       <button
         type="button"

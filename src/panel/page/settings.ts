@@ -62,7 +62,12 @@ export function settings(app: App, { set }: Draft): TemplateResult {
           label: t('Description'),
           value: set.description ?? '',
           placeholder: t('For people; the model does not see it'),
-          onInput: (value) => app.editSet({ description: value }),
+          onInput: (value) => {
+            const { draft } = app.state;
+            if (draft === undefined) return;
+            const { description: _old, ...rest } = draft.set;
+            app.edit({ ...draft, set: value === '' ? rest : { ...rest, description: value } });
+          },
         })}
       </div>
     </div>`,
@@ -192,7 +197,7 @@ function numberField({
     <label>${label}</label>
     <vscode-textfield
       type="number"
-      label=${label}
+      .label=${label}
       min=${min}
       max=${max}
       step=${step}
@@ -216,7 +221,7 @@ function textField(label: string, value: string, onInput: (value: string) => voi
   return html`<div class="field">
     <label>${label}</label>
     <vscode-textfield
-      label=${label}
+      .label=${label}
       .value=${value}
       @input=${(event: Event) => {
         const { target } = event;

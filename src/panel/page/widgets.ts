@@ -18,6 +18,8 @@ export interface IconButton {
   readonly pressed?: boolean;
   readonly part?: string;
   readonly id?: string;
+  /** Reached with the arrow keys of the toolbar it is in, not with Tab. */
+  readonly inToolbar?: boolean;
 }
 
 /** A button like those in the title of a view. A disabled one stays reachable, so that focus is never lost on it. */
@@ -32,6 +34,7 @@ export function iconButton(button: IconButton): TemplateResult {
     aria-disabled=${ifDefined(disabled ? 'true' : undefined)}
     aria-pressed=${ifDefined(button.pressed === undefined ? undefined : String(button.pressed))}
     data-part=${ifDefined(button.part)}
+    tabindex=${ifDefined(button.inToolbar === true ? -1 : undefined)}
     @click=${(event: Event) => {
       if (!disabled) button.onClick(event);
     }}

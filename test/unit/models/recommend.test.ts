@@ -12,7 +12,7 @@ function place(name: EngineName, probe: Partial<Probe>, heldBytes = 0): Place {
 }
 
 function on(places: readonly Place[], diskBytes: number | undefined = 500e9, installed: readonly string[] = []) {
-  const models = available(knownModels(), { places, diskBytes, installed: installed.map((name) => ({ name })) });
+  const models = available(knownModels(), { places, diskBytes, installed: new Set(installed) });
   return {
     recommended: models.filter(({ recommended }) => recommended).map(({ name }) => name),
     model: (name: string) => models.find((model) => model.name === name),
@@ -57,23 +57,6 @@ describe('what fits', () => {
     expect(on([place('cuda', busy)]).model('flan-ul2')?.engines).toMatchObject([{ engine: 'cuda', fits: false }]);
     expect(on([place('cuda', busy, 20e9)]).model('flan-ul2')?.engines).toMatchObject([
       { engine: 'cuda', fits: true, freeBytes: 23e9, device: 'a cuda' },
-    ]);
-  });
-
-  it('knows an installed model by where it came from, or by its name', () => {
-    const models = available(knownModels(), {
-      places: [laptop],
-      diskBytes: 1e12,
-      installed: [
-        { name: 'mine', origin: 'google/Flan-T5-Small@main' },
-        { name: 'flan-t5-base', origin: 'someone/flan-t5-base@main' },
-        { name: 'Flan-T5-Large' },
-      ],
-    });
-    const installed = models.filter((model) => model.installed);
-    expect(installed.map(({ repository, installedAs }) => [repository, installedAs])).toEqual([
-      ['google/flan-t5-small', 'mine'],
-      ['google/flan-t5-large', 'Flan-T5-Large'],
     ]);
   });
 
