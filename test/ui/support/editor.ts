@@ -141,7 +141,7 @@ export class Editor {
     const toast = this.notification(text).first();
     await toast.waitFor({ timeout: 60_000 });
     await toast.hover();
-    await toast.locator('a.monaco-button', { hasText: button }).first().click();
+    await toast.locator('.monaco-button', { hasText: button }).first().click();
   }
 
   get dialog(): Locator {
@@ -149,7 +149,7 @@ export class Editor {
   }
 
   async pressInDialog(button: string): Promise<void> {
-    await this.dialog.locator('a.monaco-button', { hasText: button }).first().click();
+    await this.dialog.locator('.monaco-button', { hasText: button }).first().click();
     await this.dialog.waitFor({ state: 'detached' });
   }
 
