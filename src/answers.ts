@@ -5,7 +5,7 @@ import { Conversation } from './conversation';
 import { codeOf, messageOf } from './errors';
 import { type Asked, type KeptResult, keptResult } from './history/entry';
 import type { Settings } from './settings';
-import type { Source } from './source';
+import { isWritable, type Source } from './source';
 import { type Done, Turn, TurnComment } from './turn';
 
 /** Also the value of `commentController` in the when clauses of package.json. */
@@ -168,9 +168,7 @@ export class Answers implements vscode.Disposable {
 
   private newTurn({ uri }: { readonly uri: vscode.Uri }, asked: Asked): Turn {
     const { state } = this.deps.server;
-    // Unknown of schemes that are no file system, such as documents that were never saved.
-    const writable = vscode.workspace.fs.isWritableFileSystem(uri.scheme) ?? uri.scheme === 'untitled';
-    return new Turn(asked, writable, state.kind === 'on' ? state.status.model : undefined);
+    return new Turn(asked, isWritable(uri), state.kind === 'on' ? state.status.model : undefined);
   }
 
   private async answer(conversation: Conversation, turn: Turn): Promise<void> {

@@ -1,6 +1,7 @@
 /** The extension's table of contents: everything is built here once and handed to those who need it. */
 import * as vscode from 'vscode';
 import { Answers } from './answers';
+import { registerChatModels } from './chat/provider';
 import { Server } from './client';
 import { registerCommands } from './commands';
 import { DoctorReport } from './doctor';
@@ -12,7 +13,11 @@ import { registerAnswerActions } from './insert/actions';
 import { registerInstall } from './install/commands';
 import { MENU_COMMAND, registerMenu } from './menu';
 import { Prompts } from './panel/prompts';
+import { registerChanges } from './places/changes';
+import { registerPlaces } from './places/files';
+import { registerProblems } from './places/problems';
 import { CONNECTION_SETTINGS, readSettings } from './settings';
+import { registerStart } from './start';
 import { StatusItem } from './status';
 import { Texts } from './texts';
 
@@ -62,10 +67,15 @@ function start(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): 
     history,
     new HistoryView(history),
     registerCommands(answers, texts),
-    registerAnswerActions(answers),
+    registerAnswerActions(answers, texts),
     registerHistory({ history, answers, texts }),
     prompts,
     prompts.register(answers, texts),
+    registerProblems(answers),
+    registerStart(context.extension.id, answers, texts),
+    registerChatModels({ server: own, settings: readSettings, log }),
+    registerPlaces(answers, texts),
+    registerChanges({ answers, texts, server: own, settings: readSettings, log }),
     registerMenu({ server: own, settings: readSettings, doctor, log, extensionId: context.extension.id }),
     registerInstall({
       server: own,

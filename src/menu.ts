@@ -92,6 +92,8 @@ async function showMenu({ server, settings }: MenuDependencies): Promise<void> {
       command: 'flan.stopServer',
     },
     separator,
+    { label: `$(history) ${vscode.l10n.t('Show the History')}`, command: 'flan.history.show' },
+    { label: `$(rocket) ${vscode.l10n.t('Get Started')}`, command: 'flan.getStarted' },
     { label: `$(output) ${vscode.l10n.t('Show the Log')}`, command: 'flan.showLog' },
     { label: `$(gear) ${vscode.l10n.t('Settings')}`, command: 'flan.openSettings' },
   ];

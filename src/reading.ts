@@ -17,7 +17,7 @@ export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Sourc
   }
   const selected = selectedSources(editor);
   if (selected.length > MOST_UNASKED && !(await confirmMany(selected.length))) return [];
-  if (selected.length > 0) return editor.document.uri.scheme === 'output' ? copies(selected, texts) : selected;
+  if (selected.length > 0) return whereThreadsShow(selected, editor.document, texts);
 
   if (editor.document.getText().trim() === '') {
     void vscode.window.showInformationMessage(vscode.l10n.t('This file is empty: there is nothing to read.'));
@@ -29,14 +29,29 @@ export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Sourc
   const source = sourceOf(editor.document, range);
   // The user sees what is read, exactly as if it had been selected by hand.
   editor.selection = new vscode.Selection(source.range.start, source.range.end);
-  return editor.document.uri.scheme === 'output' ? copies([source], texts) : [source];
+  return whereThreadsShow([source], editor.document, texts);
 }
 
-/** An output moves on while it is read, and shows no threads: what was selected becomes a document. */
-async function copies(sources: readonly Source[], texts: Texts): Promise<Source[]> {
+/**
+ * The editor shows no threads in outputs, which also move on while one reads, and none in the cells of notebooks: what is
+ * read there becomes a document of its own.
+ */
+export async function whereThreadsShow(
+  sources: readonly Source[],
+  document: vscode.TextDocument,
+  texts: Texts,
+): Promise<Source[]> {
+  const { scheme, path } = document.uri;
+  if (scheme !== 'output' && scheme !== 'vscode-notebook-cell') return [...sources];
   const text = sources.map((source) => source.text).join('\n\n');
-  const { document } = await texts.open(vscode.l10n.t('Output.log'), text);
-  return [sourceOf(document, wholeRange(document))];
+  const editor =
+    scheme === 'output'
+      ? await texts.open(vscode.l10n.t('Output.log'), text)
+      : await texts.open(vscode.l10n.t('From {0}', path.slice(path.lastIndexOf('/') + 1)), text, {
+          languageId: document.languageId,
+          column: vscode.ViewColumn.Beside,
+        });
+  return [sourceOf(editor.document, wholeRange(editor.document))];
 }
 
 async function confirmMany(count: number): Promise<boolean> {

@@ -18,6 +18,13 @@ export function selectedSources(editor: vscode.TextEditor): Source[] {
     .sort((a, b) => a.range.start.compareTo(b.range.start));
 }
 
+/** Whether the document can be changed; unknown of schemes that are no file system, such as those never saved. */
+export function isWritable({ scheme }: vscode.Uri): boolean {
+  return (
+    vscode.workspace.fs.isWritableFileSystem(scheme) ?? (scheme === 'untitled' || scheme === 'vscode-notebook-cell')
+  );
+}
+
 /** Where the thread of an answer about `source` stands. */
 export function anchor(source: Source): vscode.Range {
   return source.whole === true ? new vscode.Range(0, 0, 0, 0) : source.range;

@@ -34,3 +34,9 @@ export function answerTitle(asked: Asked, place: Span, whole: boolean): string {
   if (whole) return vscode.l10n.t('{0} · the whole file', name);
   return vscode.l10n.t('{0} · {1}', name, linesText(place));
 }
+
+/** A file as people call it: its path in the workspace (with the folder's name if there are several), else its name alone. */
+export function fileName(uri: vscode.Uri): string {
+  const path = vscode.workspace.asRelativePath(uri);
+  return path.startsWith('/') || /^[a-z]:/i.test(path) ? path.slice(path.lastIndexOf('/') + 1) : path;
+}

@@ -14,14 +14,26 @@ export class Texts implements vscode.Disposable, vscode.TextDocumentContentProvi
     this.registration = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
   }
 
-  /** `name` is the title of its tab; its extension decides the language. */
-  async open(name: string, text: string): Promise<vscode.TextEditor> {
+  /**
+   * @param name the title of its tab; its extension decides the language, unless that is given
+   * @param column beside what is shown, so that both can be seen
+   */
+  async open(
+    name: string,
+    text: string,
+    { languageId, column }: { languageId?: string; column?: vscode.ViewColumn } = {},
+  ): Promise<vscode.TextEditor> {
     this.opened += 1;
     // A path of its own for each: an answer belongs to one text, even when two have the same name.
     const path = `/${Date.now().toString(36)}-${this.opened}/${name.replaceAll('/', '∕')}`;
     const uri = vscode.Uri.from({ scheme: SCHEME, path });
     this.restore(uri, text);
-    return vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri), { preview: true });
+    let document = await vscode.workspace.openTextDocument(uri);
+    if (languageId !== undefined) document = await vscode.languages.setTextDocumentLanguage(document, languageId);
+    return vscode.window.showTextDocument(document, {
+      preview: true,
+      ...(column === undefined ? {} : { viewColumn: column }),
+    });
   }
 
   isText(uri: vscode.Uri): boolean {

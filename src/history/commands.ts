@@ -4,6 +4,7 @@ import { copyAnswer, openAnswer, targetOf } from '../insert/actions';
 import { locate } from '../locate';
 import { revealAnswer } from '../reading';
 import { type Source, sourceOf, wholeSource } from '../source';
+import { fileName } from '../tasks';
 import type { Texts } from '../texts';
 import type { Entry } from './entry';
 import type { History } from './history';
@@ -16,12 +17,12 @@ export interface HistoryDependencies {
 }
 
 export function registerHistory(deps: HistoryDependencies): vscode.Disposable {
-  const { history } = deps;
+  const { history, texts } = deps;
   const { registerCommand } = vscode.commands;
   return vscode.Disposable.from(
     registerCommand(REOPEN_COMMAND, (entry: Entry) => reopen(entry, deps)),
     registerCommand('flan.history.copy', (entry: Entry) => copyAnswer(entry.answer)),
-    registerCommand('flan.history.open', (entry: Entry) => openAlone(entry)),
+    registerCommand('flan.history.open', (entry: Entry) => openAlone(entry, texts)),
     registerCommand('flan.history.remove', (entry: Entry) => history.remove(entry)),
     registerCommand('flan.history.search', () => search(deps)),
     registerCommand('flan.history.clear', () => clear(history)),
@@ -41,7 +42,7 @@ async function reopen(entry: Entry, { answers, texts }: HistoryDependencies): Pr
   try {
     document = await vscode.workspace.openTextDocument(uri);
   } catch {
-    await openAlone(entry);
+    await openAlone(entry, texts);
     void vscode.window.showInformationMessage(
       vscode.l10n.t('{0} cannot be opened any more. Its answer is shown by itself.', placeOf(entry)),
     );
@@ -49,9 +50,9 @@ async function reopen(entry: Entry, { answers, texts }: HistoryDependencies): Pr
   }
   const source = sourceFor(entry, document);
   if (source === undefined) {
-    await openAlone(entry);
+    await openAlone(entry, texts);
     void vscode.window.showInformationMessage(
-      vscode.l10n.t('The text of this answer is no longer in {0}. The answer is shown by itself.', baseName(uri)),
+      vscode.l10n.t('The text of this answer is no longer in {0}. The answer is shown by itself.', fileName(uri)),
     );
     return;
   }
@@ -74,7 +75,7 @@ function sourceFor({ subject }: Entry, document: vscode.TextDocument): Source | 
   return { ...sourceOf(document, new vscode.Range(from.line, from.character, to.line, to.character)), ...kept };
 }
 
-async function openAlone(entry: Entry): Promise<void> {
+async function openAlone(entry: Entry, texts: Texts): Promise<void> {
   const { subject, asked, answer } = entry;
   const { start, end } = subject;
   const source: Source = {
@@ -84,7 +85,7 @@ async function openAlone(entry: Entry): Promise<void> {
     languageId: subject.languageId,
     ...(subject.whole === true ? { whole: true } : {}),
   };
-  await openAnswer(targetOf(source, asked, answer, entry));
+  await openAnswer(targetOf(source, asked, answer, entry), texts);
 }
 
 interface EntryItem extends vscode.QuickPickItem {
@@ -121,8 +122,4 @@ async function clear(history: History): Promise<void> {
     remove,
   );
   if (picked === remove) await history.clear();
-}
-
-function baseName(uri: vscode.Uri): string {
-  return uri.path.slice(uri.path.lastIndexOf('/') + 1);
 }

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { plainAsMarkdown } from '../markdown';
-import { askedTitle, linesText } from '../tasks';
+import { askedTitle, fileName, linesText } from '../tasks';
 import type { Entry } from './entry';
 import type { History } from './history';
 
@@ -63,19 +63,17 @@ const ICONS: Readonly<Record<Entry['asked']['task'], string>> = {
 
 /** The question, else what was done with which file. */
 export function titleOf({ asked, subject }: Entry): string {
-  return asked.shown ?? asked.question ?? vscode.l10n.t('{0} of {1}', askedTitle(asked), fileOf(subject.uri));
+  return (
+    asked.shown ??
+    asked.question ??
+    vscode.l10n.t('{0} of {1}', askedTitle(asked), fileName(vscode.Uri.parse(subject.uri)))
+  );
 }
 
 /** `retry.py · lines 4 to 12`, as the file was then. */
 export function placeOf({ subject }: Entry): string {
-  const name = vscode.workspace.asRelativePath(vscode.Uri.parse(subject.uri));
-  const file = name.startsWith('/') ? fileOf(subject.uri) : name;
-  return `${file} · ${subject.whole === true ? vscode.l10n.t('the whole file') : linesText(subject)}`;
-}
-
-function fileOf(uri: string): string {
-  const { path } = vscode.Uri.parse(uri);
-  return path.slice(path.lastIndexOf('/') + 1) || uri;
+  const place = subject.whole === true ? vscode.l10n.t('the whole file') : linesText(subject);
+  return `${fileName(vscode.Uri.parse(subject.uri))} · ${place}`;
 }
 
 export function timeOf({ time }: Entry): string {

@@ -2,14 +2,15 @@ import * as vscode from 'vscode';
 import type { Answers } from '../answers';
 import { footerLines } from '../footer';
 import type { Asked } from '../history/entry';
-import type { Source } from '../source';
-import { answerTitle } from '../tasks';
+import { isWritable, type Source } from '../source';
+import { answerTitle, fileName } from '../tasks';
+import type { Texts } from '../texts';
 import { type Done, TurnComment } from '../turn';
 import { commentLines, insertionLine } from './comment';
-import { commentSyntax } from './syntax';
+import { CommentSyntaxes } from './syntax';
 
 /** What becomes of an answer: copied, put into a file, or opened as a document. */
-export function registerAnswerActions(answers: Answers): vscode.Disposable {
+export function registerAnswerActions(answers: Answers, texts: Texts): vscode.Disposable {
   /** Runs `action` with the answer whose button was pressed. */
   const withAnswer =
     (action: (target: AnswerTarget) => Promise<void>): ((target: unknown) => Promise<void>) =>
@@ -28,15 +29,22 @@ export function registerAnswerActions(answers: Answers): vscode.Disposable {
         outcome: turn.outcome,
       });
     };
+  const syntaxes = new CommentSyntaxes();
   const { registerCommand } = vscode.commands;
   return vscode.Disposable.from(
     registerCommand(
       'flan.answer.copy',
       withAnswer(({ answer }) => copyAnswer(answer)),
     ),
-    registerCommand('flan.answer.insertComment', withAnswer(insertComment)),
+    registerCommand(
+      'flan.answer.insertComment',
+      withAnswer((target) => insertComment(target, syntaxes)),
+    ),
     registerCommand('flan.answer.insertAtCursor', withAnswer(insertAtCursor)),
-    registerCommand('flan.answer.open', withAnswer(openAnswer)),
+    registerCommand(
+      'flan.answer.open',
+      withAnswer((target) => openAnswer(target, texts)),
+    ),
   );
 }
 
@@ -59,9 +67,9 @@ export async function copyAnswer(answer: string): Promise<void> {
 const COLUMNS = 80;
 
 /** Above the first line of the text, in the language's own comments; one step for undo. */
-async function insertComment(target: AnswerTarget): Promise<void> {
+async function insertComment(target: AnswerTarget, syntaxes: CommentSyntaxes): Promise<void> {
   const document = await vscode.workspace.openTextDocument(target.uri);
-  const syntax = await commentSyntax(document.languageId);
+  const syntax = await syntaxes.of(document.languageId);
   if (syntax === undefined) {
     const instead = vscode.l10n.t('Insert at the Cursor');
     const picked = await vscode.window.showInformationMessage(
@@ -89,13 +97,14 @@ async function insertComment(target: AnswerTarget): Promise<void> {
   if (!(await vscode.workspace.applyEdit(edit))) sayNotChanged();
 }
 
-/** At the cursor of the text's editor if one is open, else of the one that is active. */
+/** At the cursor of the text's editor if it can be changed, else of the active one, else of any other that is seen. */
 async function insertAtCursor({ uri, answer }: AnswerTarget): Promise<void> {
   const { activeTextEditor, visibleTextEditors } = vscode.window;
-  const isOwn = (editor: vscode.TextEditor): boolean => editor.document.uri.toString() === uri.toString();
-  const own =
-    activeTextEditor !== undefined && isOwn(activeTextEditor) ? activeTextEditor : visibleTextEditors.find(isOwn);
-  const editor = own ?? activeTextEditor;
+  const own = visibleTextEditors.filter(({ document }) => document.uri.toString() === uri.toString());
+  const active = activeTextEditor === undefined ? [] : [activeTextEditor];
+  const editor = [...active.filter((each) => own.includes(each)), ...own, ...active, ...visibleTextEditors].find(
+    ({ document }) => isWritable(document.uri),
+  );
   if (editor === undefined) {
     void vscode.window.showInformationMessage(
       vscode.l10n.t('Open a file and put the cursor where the answer should go.'),
@@ -110,24 +119,23 @@ function sayNotChanged(): void {
   void vscode.window.showWarningMessage(vscode.l10n.t('This text cannot be changed. Copy the answer instead.'));
 }
 
-/** As a new Markdown document: where it comes from, question, answer, small print. */
-export async function openAnswer({ uri, range, whole, asked, answer, outcome }: AnswerTarget): Promise<void> {
+/** As a Markdown document: where it comes from, question, answer, small print. Not a file, so it asks for nothing when closed. */
+export async function openAnswer(target: AnswerTarget, texts: Texts): Promise<void> {
+  const { uri, range, whole, asked, answer, outcome } = target;
   const question = asked.shown ?? asked.question;
-  const name = vscode.workspace.asRelativePath(uri);
+  const title = answerTitle(asked, range, whole);
+  const smallPrint = outcome === undefined ? [] : footerLines(outcome.result, outcome.seconds, vscode.l10n.t);
   const content = [
-    `# ${answerTitle(asked, range, whole)}`,
+    `# ${title}`,
     '',
-    `\`${name}\``,
+    `\`${fileName(uri)}\``,
     '',
     ...(question === undefined ? [] : [`> ${question.replaceAll('\n', '\n> ')}`, '']),
     answer,
     '',
-    ...(outcome === undefined
-      ? []
-      : ['---', '', ...footerLines(outcome.result, outcome.seconds, vscode.l10n.t).map((line) => `${line}  `), '']),
+    ...(smallPrint.length === 0 ? [] : ['---', '', ...smallPrint.map((line) => `${line}  `), '']),
   ].join('\n');
-  const document = await vscode.workspace.openTextDocument({ language: 'markdown', content });
-  await vscode.window.showTextDocument(document, { preview: false });
+  await texts.open(`${title}.md`, content);
 }
 
 /** As {@link AnswerTarget}, of a text that is not in a thread. */

@@ -1,6 +1,6 @@
 /**
  * How a language writes comments, out of the language configurations that the installed extensions bring: the editor's API
- * does not tell. Read at the first use of a language, then kept.
+ * does not tell.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,16 +13,19 @@ interface Manifest {
   readonly json: unknown;
 }
 
-const known = new Map<string, Promise<CommentSyntax | undefined>>();
+/** Reads the configuration of a language once. */
+export class CommentSyntaxes {
+  private readonly known = new Map<string, Promise<CommentSyntax | undefined>>();
 
-/** Undefined: the language has no comments, or nobody says how they are written. */
-export function commentSyntax(languageId: string): Promise<CommentSyntax | undefined> {
-  let syntax = known.get(languageId);
-  if (syntax === undefined) {
-    syntax = find(languageId);
-    known.set(languageId, syntax);
+  /** Undefined: the language has no comments, or nobody says how they are written. */
+  of(languageId: string): Promise<CommentSyntax | undefined> {
+    let syntax = this.known.get(languageId);
+    if (syntax === undefined) {
+      syntax = find(languageId);
+      this.known.set(languageId, syntax);
+    }
+    return syntax;
   }
-  return syntax;
 }
 
 async function find(languageId: string): Promise<CommentSyntax | undefined> {

@@ -35,6 +35,12 @@ it.for(Object.entries(THEMES))('speaks Chinese when the editor does; theme %s', 
     await editor.statusItem.click();
     await editor.quickPickRows.filter({ hasText: '停止服务器并释放 GPU' }).waitFor();
     await editor.picture(`chinese-status-${name}`);
+    await editor.quickPickRows.filter({ hasText: '显示历史记录' }).click();
+    await editor.page.locator('.monaco-list-row', { hasText: 'notes.md 的解释' }).first().waitFor();
+    await editor.picture(`chinese-history-${name}`);
+    await editor.command('Flan: 开始使用');
+    await editor.page.locator('.gettingStartedContainer .getting-started-step', { hasText: '试用内置模型' }).waitFor();
+    await editor.picture(`chinese-walkthrough-${name}`);
   } catch (error) {
     await editor.picture(`failed-chinese-${name}`);
     throw error;

@@ -1,5 +1,5 @@
 // What a thread does beside answering: it keeps its place, can be resolved, and its answer goes where it is wanted.
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -43,6 +43,7 @@ function file(name: string): string {
 }
 
 async function explained(name: string, from: number, to: number): Promise<Thread> {
+  await editor.command('View: Show Explorer');
   await editor.openFile(name);
   await editor.selectLines(from, to);
   await editor.command('Flan: Explain Selection');
@@ -88,11 +89,6 @@ describe('a thread', () => {
     const thread = await explained('retry.py', 4, 12);
     await thread.titleAction('Resolve').click();
     await expect.poll(() => thread.root.count()).toBe(0);
-    console.log(
-      await editor.page.evaluate(
-        `[...document.querySelectorAll('[class*="comment"]')].map(e=>e.className+' '+JSON.stringify(e.getBoundingClientRect())).join('\\n')`,
-      ),
-    );
     await editor.page.locator('.comment-range-glyph').first().click();
     await thread.titleAction('Unresolve').click();
     await thread.titleAction('Resolve').waitFor();
@@ -105,7 +101,6 @@ describe('an answer', () => {
     const answer = (await thread.answer()).split(/\s+/);
     const before = file('retry.py');
     await thread.action('Insert as a Comment Above the Text').click();
-    await editor.command('File: Save');
     await expect.poll(() => file('retry.py')).not.toBe(before);
     const lines = file('retry.py').split('\n');
     const added = lines.slice(5, lines.length - before.split('\n').length + 5);
@@ -115,14 +110,12 @@ describe('an answer', () => {
     await expect.poll(() => thread.title()).toBe(`Explanation · lines ${6 + added.length} to ${9 + added.length}`);
     await editor.picture('inserted-comment');
     await editor.page.locator('.editor-group-container.active .monaco-editor').first().press('Control+z');
-    await editor.command('File: Save');
     await expect.poll(() => file('retry.py')).toBe(before);
   });
 
   it('becomes a block comment where a language has no others', async () => {
     const thread = await explained('page.xml', 4, 4);
     await thread.action('Insert as a Comment Above the Text').click();
-    await editor.command('File: Save');
     await expect.poll(() => file('page.xml')).toMatch(/^ {4}<!--[\s\S]*?-->\n {4}<item>Every/m);
   });
 
@@ -132,7 +125,6 @@ describe('an answer', () => {
     await thread.action('Insert as a Comment Above the Text').click();
     await editor.toast('has no comments').waitFor();
     await editor.page.locator('.notification-toast a.monaco-button', { hasText: 'Insert at the Cursor' }).click();
-    await editor.command('File: Save');
     await expect.poll(() => file('numbers.txt')).toContain(answer);
   });
 
@@ -140,13 +132,114 @@ describe('an answer', () => {
     const thread = await explained('notes.md', 1, 4);
     const answer = await thread.answer();
     await thread.moreActions('Open as a Document');
-    await editor.page
-      .locator('.tab.active', { hasText: 'Summary' })
-      .or(editor.page.locator('.tab.active', { hasText: 'Explanation' }))
-      .waitFor();
+    await editor.page.locator('.tab.active', { hasText: 'Explanation · lines 1 to 4.md' }).waitFor();
     const text = await editor.text();
     expect(text).toContain('notes.md');
     expect(text.replace(/\s+/g, ' ')).toContain(answer.replace(/\s+/g, ' ').slice(0, 60));
     await editor.picture('as-document');
+  });
+});
+
+describe('the history', () => {
+  const rows = (text: string | RegExp) =>
+    editor.page.locator('.pane-body .monaco-list-row[aria-level="2"]', { hasText: text });
+
+  it('lists what was answered, and shows it at its text wherever that has gone', async () => {
+    await editor.command('Flan: Clear the History…');
+    await editor.page.locator('.monaco-dialog-box a.monaco-button', { hasText: 'Clear' }).click();
+    const thread = await explained('retry.py', 4, 12);
+    const answer = await thread.answer();
+    await thread.reply('What is raised?');
+    await expect.poll(() => thread.comments.count()).toBe(3);
+    await thread.settled();
+    await editor.closeThreads();
+
+    const before = file('retry.py');
+    writeFileSync(join(workbench.workspace, 'retry.py'), `# new\n# new\n${before}`);
+    await editor.command('Flan: Show the History');
+    await expect.poll(() => rows(/retry\.py|raised/).count()).toBe(2);
+    await editor.picture('history');
+    await rows('Explanation of retry.py').click();
+    const reopened = editor.thread('Explanation · lines 6 to 14');
+    await reopened.action('Copy the Answer').waitFor();
+    expect(await reopened.answer()).toBe(answer);
+    expect(await reopened.smallPrint()).toContain('starter · ');
+    await editor.picture('history-reopened');
+
+    // Once more is the same thread, not another one.
+    await rows('Explanation of retry.py').click();
+    await editor.page.waitForTimeout(500);
+    expect(await editor.threads.root.count()).toBe(1);
+
+    await editor.closeThreads();
+    writeFileSync(join(workbench.workspace, 'retry.py'), '# nothing left\n');
+    await rows('Explanation of retry.py').click();
+    await editor.toast('no longer in retry.py').waitFor();
+    await expect.poll(() => editor.text()).toContain(answer.split('\n')[0]);
+    await editor.picture('history-gone');
+    writeFileSync(join(workbench.workspace, 'retry.py'), before);
+  });
+
+  it('is searched by any word, can be switched off, and is cleared from the disk', async () => {
+    await editor.command('Flan: Search Answers…');
+    await editor.quickPick.locator('input.input').fill('raised');
+    await expect.poll(() => editor.quickPickRows.count()).toBe(1);
+    await editor.picture('history-search');
+    await editor.page.keyboard.press('Enter');
+    await editor.thread('Answer · lines 4 to 12').action('Copy the Answer').waitFor();
+
+    workbench.changeSettings({ 'flan.history.enabled': false });
+    await expect.poll(() => rows(/./).count()).toBe(2);
+    const thread = await explained('notes.md', 6, 6);
+    await thread.settled();
+    await editor.command('Flan: Show the History');
+    await expect.poll(() => rows(/./).count()).toBe(2);
+
+    await editor.page.locator('.pane-header', { hasText: 'History' }).hover();
+    await editor.page
+      .locator(
+        '.pane-header a.action-label[aria-label^="Clear the History"], .title-actions a.action-label[aria-label^="Clear the History"]',
+      )
+      .first()
+      .click();
+    await editor.page.locator('.monaco-dialog-box a.monaco-button', { hasText: 'Clear' }).click();
+    await editor.page.getByText('The history is off').waitFor();
+    await editor.picture('history-off');
+    workbench.changeSettings({ 'flan.history.enabled': true });
+    await editor.page.getByText('will be listed here').waitFor();
+  });
+
+  it('of several folders is one, and tells them apart', async () => {
+    for (const [folder, text] of [
+      ['one', 'Every snapshot is compressed before it is uploaded.'],
+      ['two', 'The default is 30 days.'],
+    ] as const) {
+      mkdirSync(join(workbench.workspace, folder), { recursive: true });
+      writeFileSync(join(workbench.workspace, folder, `${folder}.md`), text);
+    }
+    const both = { folders: [{ path: 'one' }, { path: 'two' }] };
+    writeFileSync(join(workbench.workspace, 'both.code-workspace'), JSON.stringify(both));
+    const window = await Editor.open(browser, workbench, workbench.workspaceUrl('both.code-workspace'));
+    try {
+      for (const name of ['one.md', 'two.md']) {
+        await window.page.keyboard.press('F1');
+        await window.quickPick.locator('input.input').fill(name);
+        await window.quickPickRows.filter({ hasText: name }).first().click();
+        await window.page.locator('.tab.active', { hasText: name }).waitFor();
+        await window.command('Flan: Summarize Selection');
+        await window.thread('Summary · line 1').settled();
+        await window.closeThreads();
+      }
+      await window.command('Flan: Show the History');
+      await window.page.locator('.monaco-list-row', { hasText: 'Summary of one/one.md' }).click();
+      await window.thread('Summary · line 1').action('Copy the Answer').waitFor();
+      await window.page.locator('.tab.active', { hasText: 'one.md' }).waitFor();
+      await window.picture('several-folders');
+    } catch (error) {
+      await window.picture('failed-several-folders');
+      throw error;
+    } finally {
+      await window.close();
+    }
   });
 });

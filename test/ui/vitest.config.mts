@@ -5,7 +5,9 @@ export default defineConfig({
     include: ['test/ui/*.test.ts'],
     // One workbench at a time: two browsers and a model would only slow each other down.
     fileParallelism: false,
-    testTimeout: 90_000,
+    testTimeout: 120_000,
     hookTimeout: 180_000,
+    // A slow machine is no failure: states are waited for, with a generous limit.
+    expect: { poll: { timeout: 60_000, interval: 100 } },
   },
 });

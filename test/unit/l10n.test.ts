@@ -77,11 +77,20 @@ describe('strings in package.json', () => {
     const visible: unknown[] = [];
     for (const command of contributes.commands) visible.push(command.title);
     for (const submenu of contributes.submenus) visible.push(submenu.label);
-    for (const property of Object.values<Record<string, unknown>>(contributes.configuration.properties)) {
-      visible.push(
-        property['description'] ?? property['markdownDescription'],
-        ...((property['enumDescriptions'] ?? []) as unknown[]),
-      );
+    for (const group of contributes.configuration) {
+      visible.push(group.title);
+      for (const property of Object.values<Record<string, unknown>>(group.properties)) {
+        visible.push(
+          property['description'] ?? property['markdownDescription'],
+          ...((property['enumDescriptions'] ?? []) as unknown[]),
+        );
+      }
+    }
+    for (const view of Object.values<{ name: string }[]>(contributes.views).flat()) visible.push(view.name);
+    for (const welcome of contributes.viewsWelcome) visible.push(welcome.contents);
+    for (const walkthrough of contributes.walkthroughs) {
+      visible.push(walkthrough.title, walkthrough.description);
+      for (const step of walkthrough.steps) visible.push(step.title, step.description, step.media.altText);
     }
     expect(visible.filter((text) => typeof text !== 'string' || !/^%[\w.]+%$/.test(text))).toEqual([]);
   });

@@ -22,14 +22,14 @@ export function launchBrowser(): Promise<Browser> {
 export class Editor {
   readonly page: Page;
 
-  /** A new window on the workbench's folder, when its extensions are up. */
-  static async open(browser: Browser, workbench: Workbench): Promise<Editor> {
+  /** A new window on the workbench's folder (or on what `url` opens), when its extensions are up. */
+  static async open(browser: Browser, workbench: Workbench, url = workbench.url): Promise<Editor> {
     const context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
       permissions: ['clipboard-read', 'clipboard-write'],
     });
     const page = await context.newPage();
-    await page.goto(workbench.url);
+    await page.goto(url);
     await page.locator('.monaco-workbench').waitFor({ timeout: 60_000 });
     const editor = new Editor(page);
     await editor.statusItem.waitFor({ timeout: 60_000 });
@@ -78,6 +78,16 @@ export class Editor {
     await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
   }
 
+  /** An entry of the menu that is open, which takes no click in its first 100 ms. */
+  async choose(entry: string, picture?: string): Promise<void> {
+    const item = this.page.locator('.monaco-menu .action-item a.action-menu-item', { hasText: entry }).first();
+    await item.waitFor();
+    await this.page.waitForTimeout(200);
+    if (picture !== undefined) await this.picture(picture);
+    await item.click();
+    await item.waitFor({ state: 'detached' });
+  }
+
   /** Right-click on the given text of the editor, then our submenu, then one of its entries. */
   async contextMenu(onText: string, entry: string, picture?: string): Promise<void> {
     await this.page
@@ -99,8 +109,8 @@ export class Editor {
     await this.page.keyboard.press('F1');
     const input = this.page.locator('.quick-input-widget input.input');
     await input.fill(`>${title}`);
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().waitFor();
-    await input.press('Enter');
+    // Not Enter: the first row may be a command used before whose title is only similar.
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
   }
 
   /** What the active editor shows of its text. */
@@ -164,11 +174,11 @@ export class Editor {
 
   /** The thread widgets in the editor, in the order of the page. */
   get threads(): Thread {
-    return new Thread(this.page.locator('.review-widget'));
+    return new Thread(this.page.locator('.review-widget:not(.cell-comment-container)'));
   }
 
   thread(label: string): Thread {
-    return new Thread(this.page.locator('.review-widget', { hasText: label }));
+    return new Thread(this.page.locator('.review-widget:not(.cell-comment-container)', { hasText: label }));
   }
 }
 

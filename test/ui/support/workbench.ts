@@ -27,6 +27,10 @@ export interface WorkbenchOptions {
   readonly edition?: Edition;
   /** Files of the workspace: name to content. */
   readonly files: Readonly<Record<string, string>>;
+  /** Packaged extensions beside the one under test. */
+  readonly extensions?: readonly string[];
+  /** Called with the workspace's folder before the editor sees it. */
+  readonly prepare?: (workspace: string) => void;
   /** The user's settings on top of those that silence first-run noise. */
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Environment of the editor, and with it of the server that it starts. */
@@ -70,6 +74,7 @@ export class Workbench {
     const workspace = join(scratch, 'workspace');
     mkdirSync(workspace);
     for (const [name, content] of Object.entries(options.files)) writeFileSync(join(workspace, name), content);
+    options.prepare?.(workspace);
     const data = join(scratch, 'data');
     mkdirSync(join(data, 'User'), { recursive: true });
     writeFileSync(join(data, 'User', 'settings.json'), JSON.stringify({ ...QUIET_SETTINGS, ...options.settings }));
@@ -92,7 +97,8 @@ export class Workbench {
     };
     if (!existsSync(VSIX)) throw new Error(`${VSIX} is missing: run npm run package`);
     try {
-      await promisify(execFile)(node, [entry, ...folders, '--install-extension', VSIX], { env });
+      const installs = [VSIX, ...(options.extensions ?? [])].flatMap((file) => ['--install-extension', file]);
+      await promisify(execFile)(node, [entry, ...folders, ...installs], { env });
     } catch (error) {
       rmSync(scratch, { recursive: true, force: true });
       throw error;
@@ -159,8 +165,18 @@ export class Workbench {
     writeFileSync(file, JSON.stringify({ ...this.settings(folder), ...settings }));
   }
 
+  /** Of the workbench's own process; the extension host is among its descendants. */
+  get pid(): number {
+    return this.process.pid ?? 0;
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.port}/?folder=${encodeURIComponent(this.workspace)}`;
+  }
+
+  /** Opens a `.code-workspace` file of the workspace's folder. */
+  workspaceUrl(name: string): string {
+    return `http://127.0.0.1:${this.port}/?workspace=${encodeURIComponent(join(this.workspace, name))}`;
   }
 
   /** The process that the extension started or found; undefined when none runs. */
