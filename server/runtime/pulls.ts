@@ -49,13 +49,16 @@ export class PullService {
   }
 
   /** Starts a pull, or finds the one that runs. @throws UsageError, ModelExistsError */
-  start(params: PullParams): PullInfo {
+  async start(params: PullParams): Promise<PullInfo> {
     const { model, revision } = named(params.model);
     const name = params.name === undefined ? defaultName(params.model) : installName(params.name);
-    const before = this.#infos.get(name);
-    if (before && this.#running.has(name)) {
-      if (before.model === model && before.revision === revision) return before;
-      throw new ModelExistsError(name, new Workspace(this.#modelsDir, name).target);
+    for (let running = this.#running.get(name); running; running = this.#running.get(name)) {
+      const before = this.#infos.get(name);
+      if (before && !isOver(before.state)) {
+        if (before.model === model && before.revision === revision) return before;
+        throw new ModelExistsError(name, new Workspace(this.#modelsDir, name).target);
+      }
+      await running.ended; // Its result is known; its thread is about to end.
     }
     const info = { name, model, revision, state: 'preparing', message: `Looking for ${model}`, ...UNKNOWN } as const;
     this.#infos.set(name, info);

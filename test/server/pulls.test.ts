@@ -1,0 +1,169 @@
+/** Pulls of a real server: they outlive their clients, are found again, cancelled, excluded from each other, and leave no token. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Method, type ModelInfo, type PullInfo, type RepositoryInfo, type Verified } from '../../server/protocol';
+import { HubStandIn } from '../support/hub';
+import { type Client, Home, STARTER, until } from './harness';
+
+const fixture = resolve('test/fixtures/checkpoints/silu-uneven');
+let home: Home;
+let hub: HubStandIn;
+
+beforeEach(async () => {
+  home = Home.create();
+  hub = await HubStandIn.start();
+  hub.add('google/tiny', fixture);
+});
+
+afterEach(async () => {
+  hold(false);
+  await hub.close();
+  await home.cleanup();
+});
+
+/** While held, the hub sends the headers, then a part of the second shard, and then nothing more. */
+function hold(held: boolean): void {
+  hub.fault = ({ kind, path, to }) => {
+    const shard = kind === 'data' && path.includes('00002-of') && to > 128 * 1024;
+    return held && shard ? { kind: 'stall', after: 1000 } : undefined;
+  };
+}
+
+function watch(client: Client): PullInfo[] {
+  const seen: PullInfo[] = [];
+  client.rpc.onNotification(Method.pullChanged, (pull: PullInfo) => void seen.push(pull));
+  return seen;
+}
+
+const start = (client: Client, more: object = {}) =>
+  client.request<PullInfo>(Method.pull, { model: 'google/tiny', hubUrl: hub.url, ...more });
+const pulls = (client: Client) => client.request<PullInfo[]>(Method.pulls);
+
+async function ended(client: Client, name = 'tiny'): Promise<PullInfo> {
+  let last: PullInfo | undefined;
+  const over = await until(async () => {
+    last = (await pulls(client)).find((pull) => pull.name === name);
+    return last !== undefined && /done|failed|cancelled/.test(last.state);
+  }, 60_000);
+  if (!over || last === undefined) throw new Error(`${name} did not end: ${JSON.stringify(last)}`);
+  return last;
+}
+
+it('installs a model, tells every client, and then lists, verifies and removes it', async () => {
+  const [first, second] = [await home.client(), await home.client()];
+  const seen = watch(second);
+  const looked = await first.request<RepositoryInfo>(Method.repository, { model: 'google/tiny', hubUrl: hub.url });
+  expect(looked).toMatchObject({ name: 'tiny', weights: 'safetensors', gated: false });
+  expect(await start(first)).toMatchObject({
+    name: 'tiny',
+    model: 'google/tiny',
+    revision: 'main',
+    state: 'preparing',
+  });
+  const done = await ended(first);
+  expect(done).toMatchObject({ state: 'done', dir: join(home.paths.models, 'tiny') });
+  expect(await until(() => seen.at(-1)?.state === 'done')).toBe(true);
+  expect(seen.some(({ state, totalBytes }) => state === 'downloading' && totalBytes > 300_000)).toBe(true);
+  const models = await first.request<ModelInfo[]>(Method.models);
+  expect(models[0]).toMatchObject({ name: 'tiny', form: 'pre-quantized', origin: 'google/tiny@main' });
+  expect(await first.request<Verified>(Method.verify, { model: 'google/tiny' })).toMatchObject({
+    name: 'tiny',
+    ok: true,
+  });
+  writeFileSync(join(home.paths.models, 'tiny', 'config.json'), '{}');
+  const verified = await first.request<Verified>(Method.verify, { model: 'tiny' });
+  expect(verified.ok).toBe(false);
+  expect(verified.files.filter(({ problem }) => problem !== undefined).map(({ path }) => path)).toEqual([
+    'config.json',
+  ]);
+  expect(await first.request(Method.remove, { model: 'tiny' })).toMatchObject({ name: 'tiny' });
+  expect(readdirSync(home.paths.models)).toEqual(['.pulls']);
+  await expect(first.request(Method.remove, { model: STARTER })).rejects.toMatchObject({
+    data: { code: 'not-installed' },
+  });
+});
+
+it('goes on when its client leaves, is found again, is stopped, and goes on from there', async () => {
+  hold(true);
+  const first = await home.client(0);
+  await start(first);
+  expect(await until(async () => (await pulls(first))[0]?.state === 'downloading')).toBe(true);
+  const pid = home.pid;
+  first.close();
+  // The server would leave at once, with nobody there.
+  const second = await home.client();
+  expect(home.pid).toBe(pid);
+  const [found] = await pulls(second);
+  expect(found).toMatchObject({ name: 'tiny', state: 'downloading' });
+  // The same one again is found, another one under its name refused.
+  expect(await start(second)).toMatchObject({ name: 'tiny', state: 'downloading' });
+  hub.add('other/tiny', fixture);
+  await expect(start(second, { model: 'other/tiny' })).rejects.toMatchObject({ data: { code: 'model-exists' } });
+  expect(await second.request(Method.cancelPull, { name: 'tiny' })).toMatchObject({ state: 'cancelled' });
+  expect(existsSync(join(home.paths.models, 'tiny'))).toBe(false);
+  const served = hub.servedBytes;
+  hold(false);
+  await start(second);
+  expect(await ended(second)).toMatchObject({ state: 'done' });
+  expect(hub.servedBytes).toBeGreaterThan(served);
+});
+
+it('is there as paused for the next server, and can be thrown away', async () => {
+  hold(true);
+  const first = await home.client();
+  await start(first);
+  expect(await until(async () => ((await pulls(first))[0]?.bytes ?? 0) > 100_000)).toBe(true);
+  await first.request(Method.stop);
+  expect(await until(() => first.closed)).toBe(true);
+  const second = await home.client();
+  expect(await pulls(second)).toMatchObject([
+    { name: 'tiny', model: 'google/tiny', revision: 'main', state: 'paused' },
+  ]);
+  await second.request(Method.cancelPull, { name: 'tiny', discard: true });
+  expect(await pulls(second)).toEqual([]);
+  expect(readdirSync(join(home.paths.models, '.pulls'))).toEqual([]);
+  await expect(second.request(Method.cancelPull, { name: 'tiny' })).rejects.toMatchObject({
+    data: { code: 'no-pull' },
+  });
+});
+
+it('a pull of the command line waits for it, and takes what it made', async () => {
+  hold(true);
+  const client = await home.client();
+  await start(client);
+  expect(await until(async () => (await pulls(client))[0]?.state === 'downloading')).toBe(true);
+  const env = { HF_ENDPOINT: hub.url };
+  expect(await home.flan(['rm', 'tiny'], { env })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/installed at this moment/),
+  });
+  const child = home.flan(['pull', 'google/tiny', '--json'], { env });
+  const requests = hub.requests.length;
+  hold(false);
+  await client.request(Method.cancelPull, { name: 'tiny' });
+  await start(client);
+  const ran = await child;
+  expect(ran).toMatchObject({ code: 0, stderr: '' });
+  expect(await ended(client)).toMatchObject({ state: 'done' });
+  expect(JSON.parse(ran.stdout)).toMatchObject({ name: 'tiny', dir: join(home.paths.models, 'tiny') });
+  expect(hub.requests.length).toBeGreaterThan(requests);
+});
+
+it('uses a token and keeps it to itself', async () => {
+  hub.add('me/private', fixture, { token: 'hf_very_secret' });
+  const client = await home.client();
+  await start(client, { model: 'me/private' });
+  expect(await ended(client, 'private')).toMatchObject({ state: 'failed', error: { code: 'hub-token' } });
+  await start(client, { model: 'me/private', accessToken: 'hf_not_right' });
+  expect(await ended(client, 'private')).toMatchObject({ state: 'failed', error: { code: 'hub-token' } });
+  await start(client, { model: 'me/private', accessToken: 'hf_very_secret' });
+  const done = await ended(client, 'private');
+  expect(done.state).toBe('done');
+  expect(JSON.stringify(await pulls(client))).not.toMatch(/hf_/);
+  for (const entry of readdirSync(home.paths.home, { recursive: true, withFileTypes: true })) {
+    const content = entry.isFile() ? readFileSync(join(entry.parentPath, entry.name), 'latin1') : '';
+    expect(content.match(/hf_very_secret|hf_not_right/), entry.name).toBeNull();
+  }
+  await expect(start(client, { model: 'a b c' })).rejects.toMatchObject({ data: { code: 'usage' } });
+});
