@@ -9,10 +9,10 @@ import { FILES } from './support/files';
 import { Inspector, longestStretch } from './support/inspector';
 import { ROOT, Workbench } from './support/workbench';
 
-const ANSWERS = Number(process.env['FLAN_SOAK'] ?? 12);
-const A_THREAD = 6;
+const ANSWERS = Number(process.env['FLAN_SOAK'] ?? 6);
+const A_THREAD = 5;
 /** Answers until everything is loaded that is loaded at the first use. */
-const WARM_UP = A_THREAD;
+const WARM_UP = 3;
 /** An answer leaves an entry in the history, less than 4 kB here; a leak of one comment thread is ten times that. */
 const MOST_GROWTH_AN_ANSWER = 16_000;
 /** What others in the host (the editor itself, its own extensions) grow by in the meantime. */
