@@ -32,6 +32,8 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
   readonly onDidChangeLanguageModelChatInformation = this.changeEmitter.event;
   private readonly subscription: vscode.Disposable;
   private readonly windows = new Map<string, number>();
+  /** As last heard: models stay in the editor's list while the server rests. */
+  private installed: readonly ModelInfo[] | undefined;
   private running = false;
 
   constructor(deps: ChatDependencies) {
@@ -43,16 +45,15 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
     });
   }
 
-  /** While nobody has asked anything yet, the editor's silent question must not start the server. */
+  /** The editor's silent question must not start the server: until somebody asked something, one entry stands for all. */
   async provideLanguageModelChatInformation({
     silent,
   }: vscode.PrepareLanguageModelChatModelOptions): Promise<vscode.LanguageModelChatInformation[]> {
-    if (silent && this.deps.server.state.kind !== 'on') return [this.automatic(undefined)];
-    const installed = await this.deps.server.models();
-    const listed: vscode.LanguageModelChatInformation[] = [this.automatic(installed)];
-    for (const model of installed) {
+    if (!silent || this.deps.server.state.kind === 'on') this.installed = await this.deps.server.models();
+    const listed = [this.automatic(this.installed)];
+    for (const model of this.installed ?? []) {
       // A checkpoint that was never converted would take minutes at its first word.
-      if (model.form === 'pre-quantized') listed.push(await this.described(model));
+      if (model.form === 'pre-quantized') listed.push(await this.described(model, silent));
     }
     return listed;
   }
@@ -126,8 +127,9 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
     };
   }
 
-  private async described({ name, demo }: ModelInfo): Promise<vscode.LanguageModelChatInformation> {
-    const window = await this.windowOf(name);
+  private async described({ name, demo }: ModelInfo, silent: boolean): Promise<vscode.LanguageModelChatInformation> {
+    const known = this.windows.get(name);
+    const window = silent && this.deps.server.state.kind !== 'on' ? known : (known ?? (await this.windowOf(name)));
     return {
       ...this.base(name, name),
       ...(window === undefined ? {} : { maxInputTokens: window }),
