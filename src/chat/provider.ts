@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { Method, type ModelInfo, type Progress, type PromptCount, type RunResult } from '../../server/protocol';
 import type { Server } from '../client';
+import { messageOf } from '../errors';
 import { explainError } from '../remedies';
 import type { Settings } from '../settings';
 import { promptOf, type Spoken } from './render';
@@ -49,7 +50,14 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
   async provideLanguageModelChatInformation({
     silent,
   }: vscode.PrepareLanguageModelChatModelOptions): Promise<vscode.LanguageModelChatInformation[]> {
-    if (!silent || this.deps.server.state.kind === 'on') this.installed = await this.deps.server.models();
+    const { server, log } = this.deps;
+    if (!silent) this.installed = await server.models();
+    else if (server.state.kind === 'on') {
+      this.installed = await server.models().catch((error: unknown) => {
+        log.warn(`chat: ${messageOf(error)}`);
+        return this.installed;
+      });
+    }
     const listed = [this.automatic(this.installed)];
     for (const model of this.installed ?? []) {
       // A checkpoint that was never converted would take minutes at its first word.
@@ -99,7 +107,7 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
       if (result.text.startsWith(said)) say(result.text.slice(said.length));
     } catch (error) {
       if (token.isCancellationRequested) return;
-      this.deps.log.error(`chat: ${error instanceof Error ? error.message : String(error)}`);
+      this.deps.log.error(`chat: ${messageOf(error)}`);
       throw new Error(explainError(error));
     }
   }
@@ -167,7 +175,7 @@ class ChatModels implements vscode.LanguageModelChatProvider, vscode.Disposable 
       this.windows.set(key, window);
       return window;
     } catch (error) {
-      this.deps.log.warn(`chat: ${error instanceof Error ? error.message : String(error)}`);
+      this.deps.log.warn(`chat: ${messageOf(error)}`);
       return undefined;
     }
   }
