@@ -38,10 +38,8 @@ async function reopen(entry: Entry, { answers, texts }: HistoryDependencies): Pr
   const uri = vscode.Uri.parse(entry.subject.uri);
   const { excerpt } = entry.subject;
   if (texts.isText(uri) && excerpt.tail === undefined) texts.restore(uri, excerpt.head);
-  let document: vscode.TextDocument;
-  try {
-    document = await vscode.workspace.openTextDocument(uri);
-  } catch {
+  const document = await opened(uri);
+  if (document === undefined) {
     await openAlone(entry, texts);
     void vscode.window.showInformationMessage(
       vscode.l10n.t('{0} cannot be opened any more. Its answer is shown by itself.', placeOf(entry)),
@@ -60,6 +58,18 @@ async function reopen(entry: Entry, { answers, texts }: HistoryDependencies): Pr
   editor.selection = new vscode.Selection(source.range.start, source.range.start);
   revealAnswer(editor, source);
   answers.restore(source, entry.asked, entry);
+}
+
+/** Undefined when there is no such document any more. */
+async function opened(uri: vscode.Uri): Promise<vscode.TextDocument | undefined> {
+  const open = vscode.workspace.textDocuments.find((document) => document.uri.toString() === uri.toString());
+  // To open one that was never saved would make an empty one of that name.
+  if (open !== undefined || uri.scheme === 'untitled') return open;
+  try {
+    return await vscode.workspace.openTextDocument(uri);
+  } catch {
+    return undefined;
+  }
 }
 
 /**
