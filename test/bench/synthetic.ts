@@ -149,10 +149,13 @@ async function writeTorch(file: FileHandle, specs: readonly TensorSpec[], pool: 
     local.writeUInt32LE(bytes, 18);
     local.writeUInt32LE(bytes, 22);
     local.writeUInt16LE(name.length, 26);
-    // The data starts at a multiple of 64.
-    const padding = (64 - ((at + 30 + name.length) % 64)) % 64;
+    // The data starts at a multiple of 64: an extra field of that length stands before it.
+    const padding = 64 + ((64 - ((at + 30 + name.length) % 64)) % 64);
     local.writeUInt16LE(padding, 28);
-    await file.write(Buffer.concat([local, Buffer.from(name), Buffer.alloc(padding)]));
+    const extraField = Buffer.alloc(padding, 'Z');
+    extraField.write('FB');
+    extraField.writeUInt16LE(padding - 4, 2);
+    await file.write(Buffer.concat([local, Buffer.from(name), extraField]));
     const central = Buffer.alloc(46);
     central.writeUInt32LE(0x02014b50);
     central.writeUInt32LE(bytes, 20);

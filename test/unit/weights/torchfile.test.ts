@@ -90,6 +90,62 @@ describe('refusals', () => {
   });
 });
 
+describe('what would give other weights without a sign', () => {
+  const whole = readFileSync(join(made, 'views.bin'));
+  const at = (text: string, from = 0) => whole.indexOf(Buffer.from(text, 'latin1'), from);
+  const changed = (change: (bytes: Buffer) => void): Buffer => {
+    const bytes = Buffer.from(whole);
+    change(bytes);
+    return bytes;
+  };
+  // The local header of an entry is 30 bytes before its name, and the name stands once more in the directory.
+  const local = (entry: string) => at(entry) - 30;
+  const inDirectory = (entry: string) => whole.lastIndexOf(Buffer.from(entry)) - 46;
+
+  it.each<[string, Buffer, RegExp]>([
+    [
+      'an entry whose own header is another one',
+      changed((b) => b.write('views/data/1', at('views/data/0'))),
+      /entry views\/data\/0 is damaged/,
+    ],
+    [
+      'a longer extra field',
+      changed((b) => b.writeUInt16LE(b.readUInt16LE(local('views/data/0') + 28) + 4, local('views/data/0') + 28)),
+      /entry views\/data\/0 is damaged/,
+    ],
+    [
+      'a shorter extra field',
+      changed((b) => b.writeUInt16LE(3, local('views/data/0') + 28)),
+      /entry views\/data\/0 is damaged/,
+    ],
+    [
+      'an entry listed as another one',
+      changed((b) => b.writeUInt32LE(local('views/data/1'), inDirectory('views/data/0') + 42)),
+      /entry views\/data\/0 is damaged/,
+    ],
+    [
+      'two entries of a name',
+      changed((b) => b.write('views/data/0', inDirectory('views/data/1') + 46)),
+      /is damaged|names an entry twice/,
+    ],
+    [
+      'a storage that is called one of another type',
+      changed((b) => b.write('ShortStorage', at('FloatStorage'))),
+      /tensor rows is of 48 bytes, but should be of 24/,
+    ],
+  ])('%s is refused', async (_, bytes, message) => {
+    const error = await rejection(openTorchFile(fileOf(bytes)));
+    expect(error).toBeInstanceOf(TorchFileError);
+    expect(error.message).toMatch(message);
+  });
+
+  it('a legacy file that goes on behind its last storage', async () => {
+    const legacy = readFileSync(join(made, 'legacy', 'pytorch_model.bin'));
+    const error = await rejection(openTorchFile(fileOf(Buffer.concat([legacy, Buffer.alloc(8)]))));
+    expect(error.message).toMatch(/longer than its list of tensors says/);
+  });
+});
+
 describe('hostile lists of tensors', () => {
   /** A zip of one entry: a list that is no longer than it may be. */
   const archive = (pickle: Buffer) => {
