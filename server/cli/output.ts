@@ -45,14 +45,14 @@ export class Output {
   /** Progress before the first word: rewritten in place on a terminal, otherwise a line now and then. */
   progress(line: string, fraction?: number): void {
     if (this.#quiet) return;
+    const percent = fraction === undefined ? '' : ` ${Math.floor(fraction * 100)} %`;
     if (this.#terminal) {
-      const percent = fraction === undefined ? '' : ` ${Math.floor(fraction * 100)} %`;
       const columns = process.stderr.columns || 80;
       process.stderr.write(`${CLEAR_LINE}${`${line}${percent}`.slice(0, columns - 1)}`);
       this.#transient = true;
     } else if (performance.now() - this.#progressAt > PROGRESS_LINES_MS) {
       this.#progressAt = performance.now();
-      process.stderr.write(`${line}\n`);
+      process.stderr.write(`${line}${percent}\n`);
     }
   }
 

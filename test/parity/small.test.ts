@@ -64,6 +64,7 @@ async function agrees(engine: Engine, model: string, form: Form, recorded: Small
   const beams = await generate(engine, promptIds, { kind: 'beam', beams: 4, maxNewTokens: 24 });
   expect(beams.ids).toEqual(result.beams[0]?.ids);
   expect(Math.abs(beams.logprob / beams.ids.length - (result.beams[0]?.score ?? NaN))).toBeLessThan(ofLogprobs);
+  if (provider === 'webgpu' && recorded.name !== 'len5') return; // More shapes, more seconds of compiling.
   // All four recorded beams at once, through reordered and shortened caches.
   const scores = await scoresInRows(
     engine,
