@@ -45,5 +45,11 @@ export function hubAddress(url: string | undefined, env: NodeJS.ProcessEnv): str
   }
   if (!/^https?:$/.test(parsed.protocol))
     throw new UsageError(`'${given}' is no address of a hub: http or https it is.`);
+  // Addresses are shown and noted; what opens the hub is not.
+  if (parsed.username !== '' || parsed.password !== '') {
+    throw new UsageError(
+      'The address of the hub holds a user name or password: leave it out, and use an access token.',
+    );
+  }
   return given.replace(/\/+$/, '');
 }

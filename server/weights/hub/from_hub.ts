@@ -79,7 +79,7 @@ export class HubPull {
     this.listing = listing;
     this.files = new RemoteFiles(line, listing);
     this.limits = { ...STREAM_LIMITS, ...options.streamLimits };
-    this.#hub = line.hub;
+    this.#hub = new URL(line.hub).host;
   }
 
   /** The configuration of the model. Throws for a repository that holds none that can be run. */

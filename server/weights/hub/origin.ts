@@ -17,7 +17,7 @@ export interface Origin {
   readonly repository: string;
   readonly revision: string;
   readonly commit: string;
-  /** The hub's address. */
+  /** The hub's host; empty for the Hugging Face cache. */
   readonly hub: string;
   /** When it was installed, ISO 8601. */
   readonly pulled: string;

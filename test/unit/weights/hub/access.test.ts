@@ -23,6 +23,14 @@ describe('tokens', () => {
     }
   });
 
+  it('a hub whose address holds a password is not asked, and its address not shown', async () => {
+    const { place } = await prepared();
+    const hubUrl = place.hub.url.replace('//', '//me:sesame@');
+    await expect(place.pull('google/tiny', { hubUrl })).rejects.toThrow(/^(?!.*sesame).*access token/);
+    await expect(place.pull('google/tiny', { hubUrl: 'ftp://x' })).rejects.toMatchObject({ code: 'usage' });
+    expect(place.hub.requests).toEqual([]);
+  });
+
   it('are not sent to where the hub redirects', async () => {
     const { place, source } = await prepared();
     const other = await Place.create();
