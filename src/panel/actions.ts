@@ -1,15 +1,14 @@
 /** What the buttons of the page and the commands of the palette do. */
 import * as vscode from 'vscode';
-import { csvHeader, csvRow, resultJsonLine } from '../../server/prompts/results';
-import { forgetBaseline, keepBaseline, loadBaseline } from '../../server/prompts/store';
+import { loadBaseline } from '../../server/prompts/store';
 import { parseTable } from '../../server/prompts/table';
 import type { Example, PromptSet } from '../../server/protocol';
 import type { Checker } from './checker';
 import { askName, askShelf, askSlot, chooseSet, confirmDelete, newSet } from './dialogs';
-import { writeWhole } from './files';
 import type { Entry, Library } from './library';
 import type { Many } from './many';
 import type { PanelAction, RunMode, ToPage } from './messages';
+import { Results } from './results';
 import type { Runner } from './runner';
 import { examplesInText } from './selected';
 import type { SelectionWatch } from './selection';
@@ -31,9 +30,11 @@ export interface ActionDependencies {
 
 export class Actions {
   private readonly deps: ActionDependencies;
+  private readonly results: Results;
 
   constructor(deps: ActionDependencies) {
     this.deps = deps;
+    this.results = new Results(deps);
   }
 
   async act(action: PanelAction): Promise<void> {
@@ -81,15 +82,15 @@ export class Actions {
       case 'cancelMany':
         return many.cancel();
       case 'exportMany':
-        return this.exportResults();
+        return this.results.export();
       case 'check':
         return set === undefined ? undefined : checker.run(set);
       case 'cancelCheck':
         return checker.stop();
       case 'keepBaseline':
-        return this.keepBaseline();
+        return this.results.keepBaseline();
       case 'forgetBaseline':
-        return this.forgetBaseline();
+        return this.results.forgetBaseline();
     }
   }
 
@@ -263,47 +264,6 @@ export class Actions {
   private async chooseFile(): Promise<void> {
     const [uri] = (await vscode.window.showOpenDialog(tableDialog(vscode.l10n.t('Choose Inputs')))) ?? [];
     if (uri !== undefined) await this.deps.many.choose(uri, this.deps.session.set);
-  }
-
-  private async exportResults(): Promise<void> {
-    const { results } = this.deps.many;
-    if (results === undefined || results.rows.length === 0) return;
-    const stem = results.name.replace(/\.\w+$/, '');
-    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-    const uri = await vscode.window.showSaveDialog({
-      title: vscode.l10n.t('Export Results'),
-      filters: { CSV: ['csv'], 'JSON Lines': ['jsonl'] },
-      ...(folder === undefined ? {} : { defaultUri: vscode.Uri.joinPath(folder, `${stem}-answers.csv`) }),
-    });
-    if (uri === undefined) return;
-    const { rows, table } = results;
-    const layout = {
-      options: this.deps.session.set?.options !== undefined,
-      ...(table.format === 'lines' ? {} : { columns: table.columns }),
-    };
-    const text = uri.path.endsWith('.jsonl')
-      ? rows.map(resultJsonLine).join('')
-      : csvHeader(layout) + rows.map((row) => csvRow(row, layout)).join('');
-    await writeWhole(uri, text);
-    const open = vscode.l10n.t('Open');
-    const saved = vscode.l10n.t('{0} results were saved.', rows.length);
-    if ((await vscode.window.showInformationMessage(saved, open)) === open) await vscode.window.showTextDocument(uri);
-  }
-
-  private async keepBaseline(): Promise<void> {
-    const { session, checker } = this.deps;
-    const { current } = session;
-    const { result } = checker;
-    if (current === undefined || result === undefined) return;
-    await keepBaseline(current.shelf.files, current.file, result.set, result.report);
-    checker.setBaseline(await loadBaseline(current.shelf.files, current.file));
-  }
-
-  private async forgetBaseline(): Promise<void> {
-    const { current } = this.deps.session;
-    if (current === undefined) return;
-    await forgetBaseline(current.shelf.files, current.file);
-    this.deps.checker.setBaseline(undefined);
   }
 }
 

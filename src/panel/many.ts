@@ -19,7 +19,7 @@ import { formatSeconds } from '../footer';
 import { Throttle } from '../throttle';
 import { type Asking, failureOf, modelChoice, noteOf } from './asking';
 import { Journal } from './journal';
-import type { ManyRow, ManyState } from './messages';
+import { type ManyRow, type ManyState, MOST_ROWS, type RowsToShow } from './messages';
 import { readTable } from './tables';
 
 const SHOW_INTERVAL_MS = 100;
@@ -41,8 +41,7 @@ export interface ManyDependencies {
   readonly state: vscode.Memento;
   /** Of this workspace, on this machine. */
   readonly storage: vscode.Uri | undefined;
-  /** `from`: the first row that may have changed. */
-  readonly show: (many: ManyState, from: number, rows: readonly ManyRow[]) => void;
+  readonly show: (many: ManyState, rows: RowsToShow) => void;
   /** Of the model that would answer, if known. */
   readonly model: () => string | undefined;
 }
@@ -55,7 +54,9 @@ export class Many {
   private outcomes: (PromptOutcome | undefined)[] = [];
   /** Of what `outcomes` are. */
   private ran: PromptSet | undefined;
+  /** The rows that have changed since the page heard of them. */
   private changedFrom = 0;
+  private changedTo = 0;
   private running = false;
   private note = '';
   private facts = '';
@@ -63,7 +64,7 @@ export class Many {
 
   constructor(deps: ManyDependencies) {
     this.deps = deps;
-    this.shown = new Throttle(() => this.send(this.changedFrom), SHOW_INTERVAL_MS);
+    this.shown = new Throttle(() => this.send(this.changedFrom, this.changedTo), SHOW_INTERVAL_MS);
   }
 
   /** The longest input, for the meter. */
@@ -93,7 +94,7 @@ export class Many {
 
   /** Everything, for a page that was just made. */
   showAll(): void {
-    this.send(0);
+    this.send();
   }
 
   /** Another set is open: what ran was not this one. */
@@ -102,7 +103,7 @@ export class Many {
     this.ran = undefined;
     this.outcomes = [];
     this.facts = '';
-    this.send(0);
+    this.send();
   }
 
   cancel(): void {
@@ -116,7 +117,7 @@ export class Many {
     await this.choose(vscode.Uri.parse(kept.uri), set, kept.column);
     // The file may be gone since; nobody asked for it now.
     if (this.problem !== undefined) this.problem = undefined;
-    this.send(0);
+    this.send();
   }
 
   async choose(uri: vscode.Uri, set: PromptSet | undefined, column?: number): Promise<void> {
@@ -127,7 +128,7 @@ export class Many {
       await this.take(uri, name, table, column ?? guessColumns(table).input, set);
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
-      this.send(0);
+      this.send();
     }
   }
 
@@ -153,7 +154,7 @@ export class Many {
     this.ran = undefined;
     await this.deps.state.update(CHOSEN_KEY, { uri: uri.toString(), column });
     if (set !== undefined) await this.recall(set);
-    this.send(0);
+    this.send();
   }
 
   /** What an earlier run with the same set and model has answered. */
@@ -165,7 +166,7 @@ export class Many {
     if (known === undefined || this.chosen !== chosen || this.running) return;
     this.outcomes = chosen.inputs.map(({ text }) => known.get(text));
     if (this.outcomes.some((outcome) => outcome !== undefined)) this.ran = set;
-    this.send(0);
+    this.send();
   }
 
   /** The set was edited: results stay to be seen, and say that they are of before. */
@@ -188,7 +189,7 @@ export class Many {
     this.facts = '';
     this.problem = undefined;
     const started = Date.now();
-    this.send(0);
+    this.send();
     let journal: Journal | undefined;
     try {
       const params: RunManyParams = {
@@ -220,7 +221,7 @@ export class Many {
       await journal?.settled();
       this.running = false;
       this.note = '';
-      this.send(this.changedFrom);
+      this.send(this.changedFrom, this.changedTo);
     }
   }
 
@@ -229,6 +230,7 @@ export class Many {
     this.note = '';
     this.outcomes[index] = outcome;
     this.changedFrom = Math.min(this.changedFrom, index);
+    this.changedTo = Math.max(this.changedTo, index + 1);
     journal?.append(this.chosen?.inputs[index]?.text ?? '', outcome);
   }
 
@@ -251,13 +253,17 @@ export class Many {
     return new Journal(storage, `${this.chosen.uri.toString()} ${this.chosen.column}`, identity);
   }
 
-  private send(from: number): void {
+  /** The state, and the rows of a range; by default all that the page shows. */
+  private send(from = 0, to?: number): void {
     const { chosen, outcomes } = this;
-    const rows = (chosen?.inputs ?? []).slice(from).map(({ text }, at): ManyRow => {
-      const outcome = outcomes[from + at];
-      return outcome === undefined ? { input: text } : { input: text, outcome };
-    });
+    const rows = (chosen?.inputs ?? [])
+      .slice(from, Math.min(to ?? MOST_ROWS, MOST_ROWS))
+      .map(({ text }, at): ManyRow => {
+        const outcome = outcomes[from + at];
+        return outcome === undefined ? { input: text } : { input: text, outcome };
+      });
     this.changedFrom = chosen?.inputs.length ?? 0;
+    this.changedTo = 0;
     const answered = outcomes.filter((outcome) => outcome?.kind === 'answered').length;
     const failed = outcomes.filter((outcome) => outcome?.kind === 'failed').length;
     const state: ManyState = {
@@ -280,6 +286,6 @@ export class Many {
           }),
       ...(this.problem === undefined ? {} : { problem: this.problem }),
     };
-    this.deps.show(state, from, rows);
+    this.deps.show(state, { whole: to === undefined, from, rows });
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Every message between the prompt-set view and the extension, and what both know of the things they speak about. Only
- * types: the page's bundle and the extension's share nothing else.
+ * Every message between the prompt-set view and the extension, and what both know of the things they speak about. The
+ * page's bundle and the extension's share nothing else.
  */
 import type { Baseline, Comparison } from '../../server/prompts/check';
 import type {
@@ -72,6 +72,9 @@ export type AnswerState =
       readonly tooLong: boolean;
     };
 
+/** More rows than this are in the exported file, not on the page. */
+export const MOST_ROWS = 500;
+
 /** A file of inputs, as chosen by the user. */
 export interface InputFile {
   readonly name: string;
@@ -88,6 +91,13 @@ export interface InputFile {
 export interface ManyRow {
   readonly input: string;
   readonly outcome?: PromptOutcome;
+}
+
+/** Rows from `from` on, at most MOST_ROWS in all; `whole`: there are no others. */
+export interface RowsToShow {
+  readonly whole: boolean;
+  readonly from: number;
+  readonly rows: readonly ManyRow[];
 }
 
 export interface ManyState {
@@ -140,8 +150,7 @@ export type ToPage =
   | { readonly kind: 'fill'; readonly side: 'input' | 'output'; readonly text: string; readonly key?: number }
   | { readonly kind: 'count'; readonly count: PromptCount | undefined; readonly message?: string }
   | { readonly kind: 'answer'; readonly answer: AnswerState }
-  /** `rows` replace those from `from` on. */
-  | { readonly kind: 'many'; readonly many: ManyState; readonly from: number; readonly rows: readonly ManyRow[] }
+  | { readonly kind: 'many'; readonly many: ManyState; readonly rows: RowsToShow }
   | { readonly kind: 'check'; readonly check: CheckState }
   | { readonly kind: 'focus'; readonly where: 'run' | 'picker' };
 

@@ -3,26 +3,20 @@
  * view is shown or one of its commands is used.
  */
 import * as vscode from 'vscode';
-import {
-  Method,
-  type Progress,
-  type PromptRunResult,
-  type PromptSet,
-  type RunPromptParams,
-} from '../../server/protocol';
 import type { Server } from '../client';
 import { messageOf } from '../errors';
 import type { KeptResult } from '../history/entry';
 import type { Settings } from '../settings';
 import { Actions } from './actions';
-import { type Asking, keptPromptResult, modelChoice } from './asking';
+import type { Asking } from './asking';
 import { Checker } from './checker';
 import { Counter } from './counter';
-import { chooseSet } from './dialogs';
+import { Drafts } from './drafts';
 import { pageHtml } from './html';
-import { type Entry, Library } from './library';
+import { Library } from './library';
 import { Many } from './many';
 import type { FromPage, RunMode, ToPage } from './messages';
+import { type PromptsToRun, RunCommands } from './runcommands';
 import { Runner } from './runner';
 import { SelectionWatch } from './selection';
 import { Session } from './session';
@@ -46,6 +40,7 @@ export class Panel implements vscode.Disposable {
   private readonly deps: PanelDependencies;
   private readonly library: Library;
   private readonly slots: Slots;
+  private readonly drafts: Drafts;
   private readonly session: Session;
   private readonly selection = new SelectionWatch();
   private readonly counter: Counter;
@@ -53,6 +48,7 @@ export class Panel implements vscode.Disposable {
   private readonly many: Many;
   private readonly checker: Checker;
   private readonly actions: Actions;
+  private readonly commands: RunCommands;
   private readonly subscriptions: vscode.Disposable[] = [];
   private view: vscode.WebviewView | undefined;
   private query: { readonly mode: RunMode; readonly text: string } = { mode: 'text', text: '' };
@@ -68,7 +64,20 @@ export class Panel implements vscode.Disposable {
     const asking: Asking = { server, settings, log };
     this.library = new Library(context);
     this.slots = new Slots(context);
-    this.session = new Session({ library: this.library, slots: this.slots, state: context.workspaceState });
+    // Without a folder there is no storage of the workspace.
+    const storage = (context.storageUri ?? context.globalStorageUri).fsPath;
+    this.drafts = new Drafts(storage, (error) => {
+      log.error(`Unsaved prompt sets: ${messageOf(error)}`);
+      void vscode.window.showWarningMessage(
+        vscode.l10n.t('Unsaved changes of prompt sets cannot be kept: {0}', messageOf(error)),
+      );
+    });
+    this.session = new Session({
+      library: this.library,
+      slots: this.slots,
+      drafts: this.drafts,
+      state: context.workspaceState,
+    });
     this.counter = new Counter(asking, (counted) => {
       const known = this.model;
       this.model = counted.count?.model ?? this.model;
@@ -82,7 +91,7 @@ export class Panel implements vscode.Disposable {
       asking,
       state: context.workspaceState,
       storage: context.storageUri,
-      show: (many, from, rows) => this.post({ kind: 'many', many, from, rows }),
+      show: (many, rows) => this.post({ kind: 'many', many, rows }),
       model: () => this.model,
     });
     this.actions = new Actions({
@@ -94,6 +103,14 @@ export class Panel implements vscode.Disposable {
       many: this.many,
       checker: this.checker,
       post: (message) => this.post(message),
+      show: (focus) => this.reveal(focus),
+    });
+    this.commands = new RunCommands({
+      asking,
+      library: this.library,
+      session: this.session,
+      slots: this.slots,
+      create: () => this.actions.act('create'),
       show: (focus) => this.reveal(focus),
     });
     this.subscriptions.push(
@@ -111,6 +128,7 @@ export class Panel implements vscode.Disposable {
   }
 
   dispose(): void {
+    this.drafts.dispose();
     this.counter.dispose();
     this.runner.dispose();
     this.many.dispose();
@@ -153,65 +171,15 @@ export class Panel implements vscode.Disposable {
   }
 
   /** For `Run Prompt Set…` and its slots. Undefined: the user declined, or went on to something else. */
-  async chooseToRun(slot?: number): Promise<{ readonly id: string; readonly name: string } | undefined> {
+  async chooseToRun(slot?: number): Promise<PromptsToRun | undefined> {
     await this.restored;
-    const entry = slot === undefined ? await this.askWhatToRun() : await this.setInSlot(slot);
-    if (entry === undefined) return undefined;
-    if (entry.stored.kind === 'broken') {
-      await this.session.show(entry.info.id);
-      await this.reveal();
-      return undefined;
-    }
-    return { id: entry.info.id, name: this.setOf(entry)?.name ?? entry.info.name };
+    return this.commands.choose(slot);
   }
 
   /** Runs a set as it stands here, unsaved changes included. @throws when it is not there, or broken */
-  async runSet(
-    id: string,
-    input: string,
-    onProgress: (progress: Progress) => void,
-    token: vscode.CancellationToken,
-  ): Promise<KeptResult> {
+  async runSet(...what: Parameters<RunCommands['run']>): Promise<KeptResult> {
     await this.restored;
-    const entry = await this.library.find(id);
-    const set = entry === undefined ? undefined : this.setOf(entry);
-    if (set === undefined) throw new Error(vscode.l10n.t('The prompt set is not there any more.'));
-    const { server, settings } = this.deps;
-    const params: RunPromptParams = { set, input, whenTooLong: 'drop', ...modelChoice(settings()) };
-    return keptPromptResult(
-      await server.request<PromptRunResult, Progress>(Method.runPrompt, params, onProgress, token),
-    );
-  }
-
-  /** With its unsaved changes. */
-  private setOf({ info, stored }: Entry): PromptSet | undefined {
-    return this.session.draftOf(info.id) ?? (stored.kind === 'set' ? stored.set : undefined);
-  }
-
-  private async askWhatToRun(): Promise<Entry | undefined> {
-    const title = vscode.l10n.t('Run Prompt Set');
-    const current = this.session.current?.info.id;
-    const chosen = await chooseSet(this.library, this.slots, { title, current, forRunning: true });
-    if (chosen?.create === true) await this.actions.act('create');
-    if (chosen?.edit === true && chosen.entry !== undefined) {
-      await this.session.show(chosen.entry.info.id);
-      await this.reveal('picker');
-      return undefined;
-    }
-    return chosen?.entry;
-  }
-
-  private async setInSlot(slot: number): Promise<Entry | undefined> {
-    const id = this.slots.in(slot);
-    const entry = id === undefined ? undefined : await this.library.find(id);
-    if (entry !== undefined) return entry;
-    const title = vscode.l10n.t('Slot {0} is free: choose a prompt set for it', slot);
-    const chosen = await chooseSet(this.library, this.slots, { title, forRunning: false });
-    if (chosen?.create === true) await this.actions.act('create');
-    if (chosen?.entry === undefined) return undefined;
-    await this.slots.assign(chosen.entry.info, slot);
-    await this.setChanged(false);
-    return chosen.entry;
+    return this.commands.run(...what);
   }
 
   private async receive(message: FromPage): Promise<void> {

@@ -1,34 +1,24 @@
 /**
- * The prompt set that is open in the view, and its unsaved changes. These are kept in the workspace's state from the
- * first key press on, so that neither a closed window nor another set that is opened loses them.
+ * The prompt set that is open in the view, and its unsaved changes. These are kept from the first key press on, so that
+ * neither a closed window nor another set that is opened loses them.
  */
 import * as vscode from 'vscode';
 import { formatPromptSet } from '../../server/prompts/file';
 import type { PromptSet } from '../../server/protocol';
-import { Throttle } from '../throttle';
+import type { Drafts } from './drafts';
 import type { Entry, Library } from './library';
 import type { OpenSet } from './messages';
 import type { Slots } from './slots';
 
-const DRAFTS_KEY = 'flan.promptDrafts';
 const OPEN_KEY = 'flan.openPromptSet';
-/** The state is written by another process: not at every key. */
-const WRITE_INTERVAL_MS = 250;
 
 /** No set's text. */
 const GONE = 'gone';
 
-interface KeptDraft {
-  readonly set: PromptSet;
-  /** Text of the saved set that the changes were made to: another text there now is a conflict. */
-  readonly base: string;
-}
-
-type Drafts = Readonly<Record<string, KeptDraft>>;
-
 export interface SessionDependencies {
   readonly library: Library;
   readonly slots: Slots;
+  readonly drafts: Drafts;
   readonly state: vscode.Memento;
 }
 
@@ -37,20 +27,14 @@ export class Session implements vscode.Disposable {
   /** `replace`: the set itself is another one than the page has. */
   private readonly changed = new vscode.EventEmitter<{ readonly replace: boolean }>();
   readonly onDidChange = this.changed.event;
-  private drafts: Drafts;
-  private readonly writer: Throttle;
   private entry: Entry | undefined;
   private queue: Promise<unknown> = Promise.resolve();
 
   constructor(deps: SessionDependencies) {
     this.deps = deps;
-    this.drafts = deps.state.get<Drafts>(DRAFTS_KEY, {});
-    this.writer = new Throttle(() => void deps.state.update(DRAFTS_KEY, this.drafts), WRITE_INTERVAL_MS);
   }
 
   dispose(): void {
-    this.writer.flush();
-    this.writer.dispose();
     this.changed.dispose();
   }
 
@@ -58,12 +42,12 @@ export class Session implements vscode.Disposable {
   get set(): PromptSet | undefined {
     const { entry } = this;
     if (entry === undefined) return undefined;
-    return this.drafts[entry.info.id]?.set ?? (entry.stored.kind === 'set' ? entry.stored.set : undefined);
+    return this.deps.drafts.get(entry.info.id)?.set ?? (entry.stored.kind === 'set' ? entry.stored.set : undefined);
   }
 
   /** Unsaved changes of any set, open or not. */
   draftOf(id: string): PromptSet | undefined {
-    return this.drafts[id]?.set;
+    return this.deps.drafts.get(id)?.set;
   }
 
   get current(): Entry | undefined {
@@ -71,7 +55,7 @@ export class Session implements vscode.Disposable {
   }
 
   get dirty(): boolean {
-    return this.entry !== undefined && this.drafts[this.entry.info.id] !== undefined;
+    return this.entry !== undefined && this.deps.drafts.get(this.entry.info.id) !== undefined;
   }
 
   get open(): OpenSet | undefined {
@@ -79,7 +63,7 @@ export class Session implements vscode.Disposable {
     if (entry === undefined) return undefined;
     const slot = this.deps.slots.of(entry.info.id);
     const broken = entry.stored.kind === 'broken';
-    const base = this.drafts[entry.info.id]?.base;
+    const base = this.deps.drafts.get(entry.info.id)?.base;
     return {
       info: set === undefined || broken ? entry.info : { ...entry.info, name: set.name },
       // A draft of a file that somebody broke is still there when the file is in order again.
@@ -92,6 +76,7 @@ export class Session implements vscode.Disposable {
 
   /** The set that was open when the window was closed. */
   async restore(): Promise<void> {
+    await this.deps.drafts.load();
     const id = this.deps.state.get<string>(OPEN_KEY);
     if (id !== undefined) await this.show(id);
   }
@@ -109,15 +94,15 @@ export class Session implements vscode.Disposable {
     const { entry } = this;
     if (entry === undefined || entry.info.id !== id) {
       // Typed in the moment in which another set was opened.
-      const old = this.drafts[id];
-      if (old !== undefined) this.put(id, { ...old, set });
+      const old = this.deps.drafts.get(id);
+      if (old !== undefined) this.deps.drafts.put(id, { ...old, set });
       return;
     }
     const before = this.dirty;
     const saved = savedText(entry);
     const conflict = this.open?.conflict === true;
-    if (!conflict && formatPromptSet(set) === saved) this.drop(id);
-    else this.put(id, { set, base: this.drafts[id]?.base ?? saved });
+    if (!conflict && formatPromptSet(set) === saved) this.deps.drafts.drop(id);
+    else this.deps.drafts.put(id, { set, base: this.deps.drafts.get(id)?.base ?? saved });
     if (before !== this.dirty) this.changed.fire({ replace: false });
   }
 
@@ -128,9 +113,9 @@ export class Session implements vscode.Disposable {
       if (entry === undefined || set === undefined || !this.dirty) return;
       await this.deps.library.save(entry, set);
       // More may have been typed while the file was written.
-      if (this.set === set) this.drop(entry.info.id);
+      if (this.set === set) this.deps.drafts.drop(entry.info.id);
       this.entry = { ...entry, stored: { kind: 'set', file: entry.file, set } };
-      if (this.dirty) this.put(entry.info.id, { set: this.set ?? set, base: formatPromptSet(set) });
+      if (this.dirty) this.deps.drafts.put(entry.info.id, { set: this.set ?? set, base: formatPromptSet(set) });
       this.changed.fire({ replace: false });
     });
   }
@@ -138,7 +123,7 @@ export class Session implements vscode.Disposable {
   /** Back to what is saved. */
   revert(): void {
     if (this.entry === undefined) return;
-    this.drop(this.entry.info.id);
+    this.deps.drafts.drop(this.entry.info.id);
     this.changed.fire({ replace: true });
   }
 
@@ -146,7 +131,7 @@ export class Session implements vscode.Disposable {
   keepMine(): void {
     const { entry, set } = this;
     if (entry === undefined || set === undefined) return;
-    this.put(entry.info.id, { set, base: savedText(entry) });
+    this.deps.drafts.put(entry.info.id, { set, base: savedText(entry) });
     this.changed.fire({ replace: false });
   }
 
@@ -158,17 +143,17 @@ export class Session implements vscode.Disposable {
       const now = await this.deps.library.find(entry.info.id);
       const same = now !== undefined && savedText(now) === savedText(entry) && now.info.broken === entry.info.broken;
       if (same) return;
-      const draft = this.drafts[entry.info.id];
+      const draft = this.deps.drafts.get(entry.info.id);
       if (now === undefined && draft !== undefined) {
         // Deleted by others: the changes stay, and saving them writes the file again.
-        this.put(entry.info.id, { ...draft, base: GONE });
+        this.deps.drafts.put(entry.info.id, { ...draft, base: GONE });
         this.changed.fire({ replace: false });
         return;
       }
       this.entry = now;
       // Somebody wrote just what stands here.
       if (now !== undefined && draft !== undefined && formatPromptSet(draft.set) === savedText(now)) {
-        this.drop(entry.info.id);
+        this.deps.drafts.drop(entry.info.id);
       }
       this.changed.fire({ replace: !this.dirty });
     });
@@ -181,19 +166,7 @@ export class Session implements vscode.Disposable {
 
   /** A set was renamed or moved with its changes saved before. */
   forget(id: string): void {
-    this.drop(id);
-  }
-
-  private put(id: string, draft: KeptDraft): void {
-    this.drafts = { ...this.drafts, [id]: draft };
-    this.writer.request();
-  }
-
-  private drop(id: string): void {
-    if (this.drafts[id] === undefined) return;
-    const { [id]: _dropped, ...others } = this.drafts;
-    this.drafts = others;
-    this.writer.request();
+    this.deps.drafts.drop(id);
   }
 
   private serially(action: () => Promise<void>): Promise<void> {

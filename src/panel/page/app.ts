@@ -1,6 +1,16 @@
 /** The page's state, and the one way in which it changes: `update`, after which everything is drawn again. */
 import type { PromptCount, PromptSet } from '../../../server/protocol';
-import type { AnswerState, CheckState, ManyRow, ManyState, OpenSet, SelectionInfo, SetInfo, ToPage } from '../messages';
+import type {
+  AnswerState,
+  CheckState,
+  ManyRow,
+  ManyState,
+  OpenSet,
+  RowsToShow,
+  SelectionInfo,
+  SetInfo,
+  ToPage,
+} from '../messages';
 import { appendRows, type Draft, draftOf, fillSide, type Removed, setOf } from './draft';
 import { type Kept, keep, kept, post } from './host';
 import { speak, t } from './words';
@@ -116,7 +126,7 @@ export class App {
         this.answered(message.answer);
         break;
       case 'many':
-        this.many(message.many, [...this.state.rows.slice(0, message.from), ...message.rows]);
+        this.ran(message.many, patched(this.state.rows, message.rows));
         break;
       case 'check':
         this.checked(message.check);
@@ -176,10 +186,10 @@ export class App {
     if (answer.kind === 'failed') this.say(t('No answer. {0}', answer.message));
   }
 
-  private many(many: ManyState, rows: readonly ManyRow[]): void {
+  private ran(many: ManyState, rows: readonly ManyRow[]): void {
     const ended = this.state.many.running && !many.running;
     this.update({ many, rows });
-    if (ended) this.say(t('{0} of {1} inputs answered.', many.done, rows.length));
+    if (ended) this.say(t('{0} of {1} inputs answered.', many.done - many.failed, many.file?.count ?? 0));
   }
 
   private checked(check: CheckState): void {
@@ -190,6 +200,10 @@ export class App {
       this.say(t('{0} of {1} examples agree.', report.agreeing, report.examples.length));
     }
   }
+}
+
+function patched(before: readonly ManyRow[], { whole, from, rows }: RowsToShow): readonly ManyRow[] {
+  return whole ? rows : [...before.slice(0, from), ...rows, ...before.slice(from + rows.length)];
 }
 
 export function focusOn(selector: string): void {

@@ -30,7 +30,7 @@ export function exampleRow(app: App, draft: Draft, row: Row, index: number): Tem
         @pointerdown=${(event: PointerEvent) => startDrag(app, event, index)}
         @keydown=${(event: KeyboardEvent) => {
           if (event.altKey) return;
-          if (event.key === 'Delete') remove(app, draft, index);
+          if (event.key === 'Delete') remove(app, draft, index, 'grip');
           else if (event.key === 'ArrowUp') move(app, draft, index, index - 1);
           else if (event.key === 'ArrowDown') move(app, draft, index, index + 1);
           else return;

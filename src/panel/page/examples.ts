@@ -34,7 +34,7 @@ export function examples(app: App, draft: Draft): TemplateResult {
         disabled: app.state.selection === undefined,
       }),
       iconButton({ icon: 'clippy', label: t('Paste a Table'), onClick: () => act('pasteTable') }),
-      iconButton({ icon: 'cloud-upload', label: t('Import From a File…'), onClick: () => act('importFile') }),
+      iconButton({ icon: 'folder-opened', label: t('Import From a File…'), onClick: () => act('importFile') }),
       iconButton({ icon: 'add', label: t('Add an Example'), onClick: () => addExample(app), id: 'add' }),
     ],
     body: () => body(app, draft),
@@ -105,7 +105,8 @@ export function duplicate(app: App, draft: Draft, index: number): void {
   focusRow(app, row.key, 'input');
 }
 
-export function remove(app: App, draft: Draft, index: number): void {
+/** `part` of the neighbour gets the focus. */
+export function remove(app: App, draft: Draft, index: number, part = 'delete'): void {
   const row = draft.rows[index];
   if (row === undefined) return;
   const next = removeRow(draft, index);
@@ -114,7 +115,7 @@ export function remove(app: App, draft: Draft, index: number): void {
   app.say(t('Example {0} was deleted. Control+Z brings it back.', index + 1));
   const neighbour = next.rows[Math.min(index, next.rows.length - 1)];
   if (neighbour === undefined) app.afterDrawing(() => focusOn('#undo'));
-  else focusRow(app, neighbour.key, 'delete');
+  else focusRow(app, neighbour.key, part);
 }
 
 export function undoRemove(app: App): void {

@@ -9,9 +9,6 @@ import { act, post } from './host';
 import { button, icon, message } from './widgets';
 import { t } from './words';
 
-/** More rows than this are in the exported file, not on the page. */
-const MOST_ROWS = 500;
-
 export function many(app: App): TemplateResult {
   const { many: state, rows, draft } = app.state;
   const { file, problem } = state;
@@ -30,8 +27,8 @@ export function many(app: App): TemplateResult {
           </div>`
     }
     ${file === undefined || file.columns.length === 0 ? nothing : columns(file.columns, file.column)}
-    <div class="run-row">${buttons(state, rows, stale)}</div>
-    ${progress(state, rows, stale)} ${rows.some((row) => row.outcome !== undefined) || state.running ? table(rows) : nothing}
+    <div class="run-row">${buttons(state, stale)}</div>
+    ${progress(state, stale)} ${state.done > 0 || state.running ? table(rows, file?.count ?? 0) : nothing}
   `;
 }
 
@@ -53,7 +50,7 @@ function columns(names: readonly string[], column: number): TemplateResult {
   </div>`;
 }
 
-function buttons(state: ManyState, rows: readonly ManyRow[], stale: boolean): unknown {
+function buttons(state: ManyState, stale: boolean): unknown {
   const choose = button(t('Choose a File…'), () => act('chooseFile'), {
     secondary: state.file !== undefined,
     icon: 'folder-opened',
@@ -61,43 +58,41 @@ function buttons(state: ManyState, rows: readonly ManyRow[], stale: boolean): un
   });
   if (state.file === undefined) return choose;
   if (state.running) return button(t('Cancel'), () => act('cancelMany'), { icon: 'debug-stop', id: 'run-many' });
-  const left = rows.filter((row) => row.outcome?.kind !== 'answered').length;
-  const partly = left > 0 && left < rows.length && !stale;
+  const answered = state.done - state.failed;
+  const partly = answered > 0 && answered < state.file.count && !stale;
   return [
     partly
       ? button(t('Resume'), () => act('resumeMany'), { icon: 'debug-continue', id: 'run-many' })
       : button(t('Run'), () => act('runMany'), { icon: 'play', id: 'run-many' }),
     partly ? button(t('Start Again'), () => act('runMany'), { secondary: true }) : nothing,
-    rows.some((row) => row.outcome !== undefined)
-      ? button(t('Export…'), () => act('exportMany'), { secondary: true, icon: 'export' })
-      : nothing,
+    state.done > 0 ? button(t('Export…'), () => act('exportMany'), { secondary: true, icon: 'export' }) : nothing,
     choose,
   ];
 }
 
-function progress(state: ManyState, rows: readonly ManyRow[], stale: boolean): TemplateResult | typeof nothing {
+function progress(state: ManyState, stale: boolean): TemplateResult | typeof nothing {
   if (!state.running && state.done === 0) return nothing;
-  const done = state.done;
+  const { done } = state;
+  const count = state.file?.count ?? 0;
   return html`<div class="many-progress">
     ${
       state.running
         ? html`<vscode-progress-bar
             aria-label=${t('Inputs answered')}
             .value=${done}
-            .max=${Math.max(1, rows.length)}
+            .max=${Math.max(1, count)}
             ?indeterminate=${done === 0}
           ></vscode-progress-bar>`
         : nothing
     }
-    <span>${state.note !== '' && state.running ? state.note : t('{0} of {1}', done, rows.length)}</span>
+    <span>${state.note !== '' && state.running ? state.note : t('{0} of {1}', done, count)}</span>
     ${state.failed > 0 ? html`<span class="warning">${icon('warning')}${t('{0} failed', state.failed)}</span>` : nothing}
     ${stale ? html`<span class="quiet">${t('by an earlier form of the set')}</span>` : nothing}
     <span class="quiet">${state.facts}</span>
   </div>`;
 }
 
-function table(rows: readonly ManyRow[]): TemplateResult {
-  const shown = rows.slice(0, MOST_ROWS);
+function table(shown: readonly ManyRow[], count: number): TemplateResult {
   return html`<div class="table-frame" tabindex="0" role="region" aria-label=${t('Results')}>
       <table>
         <thead>
@@ -112,8 +107,8 @@ function table(rows: readonly ManyRow[]): TemplateResult {
       </table>
     </div>
     ${
-      rows.length > shown.length
-        ? html`<p class="quiet">${t('{0} more rows are in the exported file.', rows.length - shown.length)}</p>`
+      count > shown.length
+        ? html`<p class="quiet">${t('{0} more rows are in the exported file.', count - shown.length)}</p>`
         : nothing
     }`;
 }
@@ -126,9 +121,16 @@ function tableRow({ input, outcome }: ManyRow): TemplateResult {
         ? html`<td></td>`
         : outcome.kind === 'failed'
           ? html`<td class="warning" title=${outcome.message}><div class="cell">${icon('error')}${outcome.message}</div></td>`
-          : html`<td title=${outcome.answer.text}><div class="cell">${outcome.answer.text}</div></td>`
+          : html`<td title=${outcome.answer.text}>
+              <div class="cell">${outcome.answer.text}</div>
+              ${outcome.answer.dropped.length > 0 ? html`<div class="quiet note">${without(outcome.answer.dropped)}</div>` : nothing}
+            </td>`
     }
   </tr>`;
+}
+
+function without(dropped: readonly number[]): string {
+  return t('without examples {0}', dropped.map((index) => index + 1).join(', '));
 }
 
 /** What answers depend on; a new name makes no result old. */

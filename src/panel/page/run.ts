@@ -102,7 +102,7 @@ function selected(app: App): TemplateResult {
       ? html`<p class="empty">${t('Nothing is selected in the editor.')}</p>`
       : html`<div class="selection">
           <div class="quiet">${lines(selection.file, selection.from, selection.to)}</div>
-          <div class="excerpt">${selection.text}</div>
+          <div class="excerpt" tabindex="0" role="region" aria-label=${t('Selection')}>${selection.text}</div>
         </div>`
   }
   ${runButton(app, selection === undefined, () => post({ kind: 'run', mode: 'selection', text: '', drop: false }))} ${answer(app)}`;
