@@ -239,11 +239,13 @@ export async function weightFileTarget(): Promise<Target & { dispose(): void }> 
     name: "this program's own weight file",
     words: JSON_WORDS,
     damage(mutator) {
-      const kind = mutator.below(4);
-      if (kind === 0) return { bytes: mutator.cut(bytes), of: 0 };
+      const kind = mutator.below(20);
+      // Nearly all damage is refused: what is whole must be accepted.
+      if (kind > 17) return { bytes, of: 0 };
+      if (kind % 4 === 0) return { bytes: mutator.cut(bytes), of: 0 };
       // A change of the length moves the data: what is tried is the header.
-      if (kind === 1) return { bytes: mutator.binary(bytes, [{ from: 0, to: 8 + text.length }]), of: 0 };
-      if (kind === 2) return { bytes: mutator.binary(bytes, [{ from: 8 + header, to: bytes.length }]), of: 0 };
+      if (kind % 4 === 1) return { bytes: mutator.binary(bytes, [{ from: 0, to: 8 + text.length }]), of: 0 };
+      if (kind % 4 === 2) return { bytes: mutator.binary(bytes, [{ from: 8 + header, to: bytes.length }]), of: 0 };
       const damaged = mutator.text(Buffer.from(text, 'latin1'));
       const padded = Buffer.concat([damaged, Buffer.alloc(Math.max(0, header - damaged.length), ' ')]);
       const length = Buffer.alloc(8);
