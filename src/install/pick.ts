@@ -1,7 +1,7 @@
 /** The pick of a model to install: the recommended one first, then what fits this machine, then the rest. */
 import * as vscode from 'vscode';
 import type { AvailableModel } from '../../server/protocol';
-import { facts, fitSentence, inLanguage } from './words';
+import { facts, fitSentence, inLanguage, size } from './words';
 
 interface ModelItem extends vscode.QuickPickItem {
   readonly model?: AvailableModel;
@@ -52,12 +52,14 @@ function itemsOf(models: readonly AvailableModel[]): ModelItem[] {
 
 function itemOf(model: AvailableModel, fits: boolean): ModelItem {
   const icon = model.installed ? 'check' : model.recommended ? 'star-full' : fits ? 'cloud-download' : 'warning';
+  const [engine] = model.engines.filter((one) => one.fits || !fits);
+  const memory = engine === undefined ? [] : [vscode.l10n.t('{0} of memory', size(engine.needBytes))];
   const installed = model.installed ? [vscode.l10n.t('installed')] : [];
-  const words = inLanguage(model.note ?? model.good);
   return {
     label: `$(${icon}) ${model.repository}`,
-    description: [...installed, facts(model)].join(' · '),
-    detail: fits ? `${words} ${fitSentence(model)}` : fitSentence(model),
+    description: [...installed, facts(model), ...memory].join(' · '),
+    // Where it fits is told by its group, and in full when it is picked.
+    detail: fits ? inLanguage(model.note ?? model.good) : fitSentence(model),
     model,
   };
 }

@@ -3,10 +3,11 @@ import * as vscode from 'vscode';
 import type { AvailableModel, EngineFit, PullInfo, RepositoryInfo, Words } from '../../server/protocol';
 import { shortCount } from '../models';
 
-/** 3.1 GB, 78 MB: decimal, as disks are sold. */
+/** 3.1 GB, 78 MB, 515 kB: decimal, as disks are sold. */
 export function size(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
-  return `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+  if (bytes >= 1e6) return `${Math.round(bytes / 1e6)} MB`;
+  return `${Math.ceil(bytes / 1e3)} kB`;
 }
 
 /** The sentence in the language of the editor. */
