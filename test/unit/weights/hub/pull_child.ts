@@ -7,7 +7,7 @@ let state = '';
 pullModel({
   ...{ model: 'google/tiny', hubUrl, modelsDir, env: { HF_HOME: modelsDir } },
   signal: new AbortController().signal,
-  noteMs: 0,
+  noteMs: 2,
   lineLimits: { waitMs: 1, maxWaitMs: 20 },
   streamLimits: { minSegment: 8 * 1024, maxSegment: 32 * 1024, windowBytes: 128 * 1024, connections: 3 },
   onProgress: (progress) => {
