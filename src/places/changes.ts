@@ -80,8 +80,8 @@ async function writeDraft(
   const { gallery } = await import('../../server/prompts/gallery');
   const set = gallery().find(({ id }) => id === 'commit-message')?.set;
   if (set === undefined) return undefined;
-  const { model, engine } = settings();
-  const choice = { engine, ...(model === undefined ? {} : { model }) };
+  const { model: chosen, engine } = settings();
+  const choice = { engine, ...(chosen === undefined ? {} : { model: chosen }) };
   const lines = changedLines(text);
   let read = lines.length;
   const input = (): string => lines.slice(0, read).join('\n');
@@ -102,7 +102,10 @@ async function writeDraft(
   const result = await server.request<PromptRunResult>(Method.runPrompt, params, undefined, token);
   if (result.finishReason === 'cancelled') return undefined;
   const [message = ''] = result.text.trim().split('\n', 1);
-  return { message, model: result.model, read, lines: lines.length };
+  const model = result.demo
+    ? vscode.l10n.t('{0} ({1})', result.model, vscode.l10n.t('demonstration model'))
+    : result.model;
+  return { message, model, read, lines: lines.length };
 }
 
 /** Into the input box. What stood there is not lost. */
