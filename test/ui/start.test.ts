@@ -69,6 +69,8 @@ describe('the models that other extensions get', () => {
 });
 
 it('the walkthrough shows a picture for each step, and its sample is explained', async () => {
+  // The editor leaves the pictures away where the page is narrow.
+  await editor.command('View: Close Primary Side Bar');
   await editor.command('Flan: Get Started');
   const page = editor.page.locator('.gettingStartedContainer');
   const steps = page.locator('.getting-started-step');
@@ -76,7 +78,8 @@ it('the walkthrough shows a picture for each step, and its sample is explained',
   for (const [index, name] of ['try', 'machine', 'install', 'prompts'].entries()) {
     await steps.nth(index).click();
     await expect.poll(() => steps.nth(index).getAttribute('class')).toContain('expanded');
-    await editor.page.waitForTimeout(300);
+    await page.locator('.getting-started-media').first().waitFor();
+    await editor.page.waitForTimeout(500);
     await editor.picture(`walkthrough-${name}`);
   }
   await steps.nth(0).click();
