@@ -5,7 +5,7 @@ export default defineConfig({
     include: ['test/{unit,parity,server}/**/*.test.ts'],
     // Two cores and native inference threads: more workers only make each other wait.
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 120_000,
   },
 });
