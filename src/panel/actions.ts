@@ -7,7 +7,7 @@ import type { Checker } from './checker';
 import { askName, askShelf, askSlot, chooseSet, confirmDelete, newSet } from './dialogs';
 import type { Entry, Library } from './library';
 import type { Many } from './many';
-import type { PanelAction, RunMode, ToPage } from './messages';
+import type { AnswerMode, PanelAction, ToPage } from './messages';
 import { Results } from './results';
 import type { Runner } from './runner';
 import { examplesInText } from './selected';
@@ -94,11 +94,12 @@ export class Actions {
     }
   }
 
-  async run(mode: RunMode, text: string, drop: boolean): Promise<void> {
+  /** `text`: for `selection` empty, but when the same selection is run again. */
+  async run(mode: AnswerMode, text: string, drop: boolean): Promise<void> {
     const { session, selection, runner } = this.deps;
-    const input = mode === 'selection' ? selection.text : text;
+    const input = mode === 'selection' && text === '' ? selection.text : text;
     if (session.set !== undefined && input.trim() !== '') {
-      await runner.run(session.set, input, drop ? 'drop' : 'refuse');
+      await runner.run(session.set, mode, input, drop ? 'drop' : 'refuse');
     }
   }
 

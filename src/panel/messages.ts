@@ -49,12 +49,22 @@ export interface SelectionInfo {
 }
 
 /** A single answer, from the moment it is asked for. */
+/** Where an answer was asked for: it is shown there, and not beside another text. */
+export type AnswerMode = 'text' | 'selection';
+
 export type AnswerState =
   | { readonly kind: 'none' }
   /** `note`: what happens before the first word. */
-  | { readonly kind: 'running'; readonly input: string; readonly note: string; readonly text: string }
+  | {
+      readonly kind: 'running';
+      readonly mode: AnswerMode;
+      readonly input: string;
+      readonly note: string;
+      readonly text: string;
+    }
   | {
       readonly kind: 'done';
+      readonly mode: AnswerMode;
       readonly input: string;
       readonly text: string;
       /** Model, device, time. */
@@ -66,6 +76,7 @@ export type AnswerState =
     }
   | {
       readonly kind: 'failed';
+      readonly mode: AnswerMode;
       readonly input: string;
       readonly text: string;
       readonly message: string;
@@ -189,7 +200,7 @@ export type FromPage =
   | { readonly kind: 'edit'; readonly id: string; readonly set: PromptSet }
   | { readonly kind: 'fillFromSelection'; readonly side: 'input' | 'output'; readonly key: number }
   | { readonly kind: 'query'; readonly mode: RunMode; readonly text: string }
-  | { readonly kind: 'run'; readonly mode: RunMode; readonly text: string; readonly drop: boolean }
+  | { readonly kind: 'run'; readonly mode: AnswerMode; readonly text: string; readonly drop: boolean }
   | { readonly kind: 'column'; readonly column: number }
   | { readonly kind: 'copy'; readonly text: string }
   /** Cells that were pasted into the page. */

@@ -12,7 +12,7 @@ import { codeOf } from '../errors';
 import { footerLines } from '../footer';
 import { Throttle } from '../throttle';
 import { type Asking, failureOf, keptPromptResult, modelChoice, noteOf } from './asking';
-import type { AnswerState } from './messages';
+import type { AnswerMode, AnswerState } from './messages';
 
 /** Words appear as fast as anybody reads. */
 const SHOW_INTERVAL_MS = 50;
@@ -48,14 +48,14 @@ export class Runner {
     this.change({ kind: 'none' });
   }
 
-  async run(set: PromptSet, input: string, whenTooLong: WhenTooLong): Promise<void> {
+  async run(set: PromptSet, mode: AnswerMode, input: string, whenTooLong: WhenTooLong): Promise<void> {
     this.cancellation?.cancel();
     const cancellation = new vscode.CancellationTokenSource();
     this.cancellation = cancellation;
     const started = Date.now();
     const current = (): boolean => this.cancellation === cancellation;
     let text = '';
-    this.change({ kind: 'running', input, note: vscode.l10n.t('Starting…'), text });
+    this.change({ kind: 'running', mode, input, note: vscode.l10n.t('Starting…'), text });
     try {
       const params: RunPromptParams = { set, input, whenTooLong, ...modelChoice(this.asking.settings()) };
       const result = await this.asking.server.request<PromptRunResult, PromptProgress>(
@@ -64,7 +64,7 @@ export class Runner {
         (progress) => {
           if (!current()) return;
           if (progress.kind === 'text') text += progress.append;
-          this.current = { kind: 'running', input, note: noteOf(progress) ?? '', text };
+          this.current = { kind: 'running', mode, input, note: noteOf(progress) ?? '', text };
           this.shown.request();
         },
         cancellation.token,
@@ -72,13 +72,13 @@ export class Runner {
       if (!current()) return;
       const seconds = (Date.now() - started) / 1000;
       const [facts = '', ...notes] = footerLines(keptPromptResult(result), seconds, vscode.l10n.t);
-      this.change({ kind: 'done', input, text: result.text, facts, notes, result });
+      this.change({ kind: 'done', mode, input, text: result.text, facts, notes, result });
     } catch (error) {
       const message = failureOf(error, cancellation.token, this.asking);
       if (!current()) return;
-      const stopped = { kind: 'done', input, text, facts: vscode.l10n.t('Stopped.'), notes: [] } as const;
+      const stopped = { kind: 'done', mode, input, text, facts: vscode.l10n.t('Stopped.'), notes: [] } as const;
       const tooLong = codeOf(error) === 'prompt-set-too-long';
-      this.change(message === undefined ? stopped : { kind: 'failed', input, text, message, tooLong });
+      this.change(message === undefined ? stopped : { kind: 'failed', mode, input, text, message, tooLong });
     } finally {
       cancellation.dispose();
     }

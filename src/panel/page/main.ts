@@ -69,7 +69,8 @@ function start(): void {
     requestAnimationFrame(() => document.querySelector('.scroll')?.scrollTo(0, scroll));
   });
   onMessage((message) => app.receive(message));
-  window.addEventListener('keydown', (event) => onKey(app, event));
+  // Before the editor's own listener, which hands every key that it sees to the workbench.
+  window.addEventListener('keydown', (event) => onKey(app, event), true);
   post({ kind: 'ready' });
   post({ kind: 'query', mode: app.state.kept.mode, text: app.state.kept.text });
 }
@@ -85,6 +86,8 @@ function onKey(app: App, event: KeyboardEvent): void {
   // In a text field the same keys undo what was typed.
   if (event.key === 'z' && !inText && app.state.removed !== undefined) {
     event.preventDefault();
+    // The workbench would undo what was typed last, wherever that was.
+    event.stopPropagation();
     undoRemove(app);
   }
 }

@@ -114,7 +114,8 @@ function lines(file: string, from: number, to: number): string {
 
 /** One button that runs and stops, so that the focus stays where it is. */
 function runButton(app: App, nothingToRun: boolean, start: () => void): TemplateResult {
-  const running = app.state.answer.kind === 'running';
+  const { answer: current, kept } = app.state;
+  const running = current.kind === 'running' && current.mode === kept.mode;
   return html`<div class="run-row">
     ${
       running
@@ -126,7 +127,7 @@ function runButton(app: App, nothingToRun: boolean, start: () => void): Template
 
 function answer(app: App): TemplateResult | typeof nothing {
   const state = app.state.answer;
-  if (state.kind === 'none') return nothing;
+  if (state.kind === 'none' || state.mode !== app.state.kept.mode) return nothing;
   return html`<div class="answer" role="region" aria-label=${t('Answer')} aria-busy=${String(state.kind === 'running')}>
     ${state.text === '' ? nothing : html`<div class="answer-text">${state.text}${caret(state)}</div>`}
     ${state.kind === 'running' && state.text === '' ? html`<div class="quiet">${state.note}</div>` : nothing}
@@ -136,7 +137,7 @@ function answer(app: App): TemplateResult | typeof nothing {
 }
 
 function failed(app: App, state: Extract<AnswerState, { kind: 'failed' }>): TemplateResult {
-  const again = (): void => post({ kind: 'run', mode: 'text', text: state.input, drop: true });
+  const again = (): void => post({ kind: 'run', mode: state.mode, text: state.input, drop: true });
   return message(
     'error',
     state.message,
