@@ -4,10 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Editor, launchBrowser } from './support/editor';
-import { FILES } from './support/files';
-import { Inspector, longestStretch } from './support/inspector';
-import { ROOT, Workbench } from './support/workbench';
+import { Editor, launchBrowser } from '../support/editor';
+import { FILES } from '../support/files';
+import { Inspector, longestStretch } from '../support/inspector';
+import { ROOT, Workbench } from '../support/workbench';
 
 const ANSWERS = Number(process.env['FLAN_SOAK'] ?? 6);
 /** Answers until everything is loaded that is loaded at the first use. */

@@ -1,0 +1,155 @@
+// The history: what was answered is listed, found by its words, and shown at its text again.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Editor, launchBrowser, type Thread } from '../support/editor';
+import { FILES } from '../support/files';
+import { Workbench } from '../support/workbench';
+
+let workbench: Workbench;
+let browser: Browser;
+let editor: Editor;
+
+beforeAll(async () => {
+  workbench = await Workbench.start({ files: FILES });
+  browser = await launchBrowser();
+  editor = await Editor.open(browser, workbench);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await workbench?.stop();
+});
+
+beforeEach(async () => {
+  await editor.closeThreads();
+});
+
+afterEach(async ({ task }) => {
+  if (task.result?.state === 'fail') await editor.picture(`failed-${task.name}`);
+});
+
+function file(name: string): string {
+  return readFileSync(join(workbench.workspace, name), 'utf8');
+}
+
+async function explained(name: string, from: number, to: number): Promise<Thread> {
+  await editor.command('View: Show Explorer');
+  await editor.openFile(name);
+  await editor.selectLines(from, to);
+  await editor.command('Flan: Explain Selection');
+  const thread = editor.thread('Explanation');
+  await thread.settled();
+  return thread;
+}
+
+describe('the history', () => {
+  const rows = (text: string | RegExp) =>
+    editor.page.locator('.pane-body .monaco-list-row[aria-level="2"]', { hasText: text });
+
+  it('lists what was answered, and shows it at its text wherever that has gone', async () => {
+    await editor.command('Flan: Clear the History…');
+    await editor.page.locator('.monaco-dialog-box a.monaco-button', { hasText: 'Clear' }).click();
+    const thread = await explained('retry.py', 4, 12);
+    const answer = await thread.answer();
+    await thread.reply('What is raised?');
+    await expect.poll(() => thread.comments.count()).toBe(3);
+    await thread.settled();
+    await editor.closeThreads();
+
+    const before = file('retry.py');
+    writeFileSync(join(workbench.workspace, 'retry.py'), `# new\n# new\n${before}`);
+    await editor.command('Flan: Show the History');
+    await expect.poll(() => rows(/retry\.py|raised/).count()).toBe(2);
+    await editor.picture('history');
+    await rows('Explanation of retry.py').click();
+    const reopened = editor.thread('Explanation · lines');
+    await reopened.action('Copy the Answer').waitFor();
+    expect(await reopened.title()).toBe('Explanation · lines 6 to 14');
+    expect(await reopened.answer()).toBe(answer);
+    expect(await reopened.smallPrint()).toContain('starter · ');
+    await editor.picture('history-reopened');
+
+    // Once more is the same thread, not another one.
+    await rows('Explanation of retry.py').click();
+    await editor.page.waitForTimeout(500);
+    expect(await editor.threads.root.count()).toBe(1);
+
+    try {
+      writeFileSync(join(workbench.workspace, 'retry.py'), '# nothing left\n');
+      // The editor reads the file again in its own time, and the thread says what it finds.
+      await expect.poll(() => reopened.title()).toContain('its text is gone');
+      await editor.closeThreads();
+      await rows('Explanation of retry.py').click();
+      await editor.toast('no longer in retry.py').waitFor();
+      await expect.poll(() => editor.text()).toContain(answer.split('\n')[0]);
+      await editor.picture('history-gone');
+    } finally {
+      writeFileSync(join(workbench.workspace, 'retry.py'), before);
+    }
+  });
+
+  it('is searched by any word, can be switched off, and is cleared from the disk', async () => {
+    await editor.command('Flan: Search Answers…');
+    await editor.quickPick.locator('input.input').fill('raised');
+    await expect.poll(() => editor.quickPickRows.count()).toBe(1);
+    await editor.picture('history-search');
+    await editor.page.keyboard.press('Enter');
+    await editor.thread('Answer · lines 4 to 12').action('Copy the Answer').waitFor();
+
+    workbench.changeSettings({ 'flan.history.enabled': false });
+    await expect.poll(() => rows(/./).count()).toBe(2);
+    const thread = await explained('notes.md', 6, 6);
+    await thread.settled();
+    await editor.command('Flan: Show the History');
+    await expect.poll(() => rows(/./).count()).toBe(2);
+
+    await editor.page.locator('.pane-header', { hasText: 'History' }).hover();
+    await editor.page
+      .locator(
+        '.pane-header a.action-label[aria-label^="Clear the History"], .title-actions a.action-label[aria-label^="Clear the History"]',
+      )
+      .first()
+      .click();
+    await editor.page.locator('.monaco-dialog-box a.monaco-button', { hasText: 'Clear' }).click();
+    await editor.page.getByText('The history is off').waitFor();
+    await editor.picture('history-off');
+    workbench.changeSettings({ 'flan.history.enabled': true });
+    await editor.page.getByText('will be listed here').waitFor();
+  });
+
+  it('of several folders is one, and tells them apart', async () => {
+    for (const [folder, text] of [
+      ['one', 'Every snapshot is compressed before it is uploaded.'],
+      ['two', 'The default is 30 days.'],
+    ] as const) {
+      mkdirSync(join(workbench.workspace, folder), { recursive: true });
+      writeFileSync(join(workbench.workspace, folder, `${folder}.md`), text);
+    }
+    const both = { folders: [{ path: 'one' }, { path: 'two' }] };
+    writeFileSync(join(workbench.workspace, 'both.code-workspace'), JSON.stringify(both));
+    const window = await Editor.open(browser, workbench, workbench.workspaceUrl('both.code-workspace'));
+    try {
+      for (const name of ['one.md', 'two.md']) {
+        await window.page.keyboard.press('F1');
+        await window.quickPick.locator('input.input').fill(name);
+        await window.quickPickRows.filter({ hasText: name }).first().click();
+        await window.page.locator('.tab.active', { hasText: name }).waitFor();
+        await window.command('Flan: Summarize Selection');
+        await window.thread('Summary · line 1').settled();
+        await window.closeThreads();
+      }
+      await window.command('Flan: Show the History');
+      await window.page.locator('.monaco-list-row', { hasText: 'Summary of one/one.md' }).click();
+      await window.thread('Summary · line 1').action('Copy the Answer').waitFor();
+      await window.page.locator('.tab.active', { hasText: 'one.md' }).waitFor();
+      await window.picture('several-folders');
+    } catch (error) {
+      await window.picture('failed-several-folders');
+      throw error;
+    } finally {
+      await window.close();
+    }
+  });
+});
