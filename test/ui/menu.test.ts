@@ -49,7 +49,8 @@ it('shows what this machine can run as a page', async () => {
   const page = editor.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
   await page.locator('table tr').nth(1).waitFor();
   expect(await page.locator('h1').textContent()).toBe('What This Machine Can Run');
-  expect(await page.locator('table').textContent()).toMatch(/cpu/i);
+  expect(await page.locator('table').first().textContent()).toMatch(/cpu/i);
+  expect(await page.locator('table').nth(1).textContent()).toMatch(/google\/flan-t5-large.*recommended/);
   await editor.picture('doctor');
 });
 
