@@ -6,7 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
@@ -73,7 +73,10 @@ export class Workbench {
     const scratch = mkdtempSync(join(tmpdir(), 'flan-ui-'));
     const workspace = join(scratch, 'workspace');
     mkdirSync(workspace);
-    for (const [name, content] of Object.entries(options.files)) writeFileSync(join(workspace, name), content);
+    for (const [name, content] of Object.entries(options.files)) {
+      mkdirSync(dirname(join(workspace, name)), { recursive: true });
+      writeFileSync(join(workspace, name), content);
+    }
     options.prepare?.(workspace);
     const data = join(scratch, 'data');
     mkdirSync(join(data, 'User'), { recursive: true });
