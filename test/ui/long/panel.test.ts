@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Editor, launchBrowser } from './support/editor';
-import { FILES } from './support/files';
-import { PromptView, textOf } from './support/prompts';
-import { Workbench } from './support/workbench';
+import { Editor, launchBrowser } from '../support/editor';
+import { FILES } from '../support/files';
+import { PromptView, textOf } from '../support/prompts';
+import { Workbench } from '../support/workbench';
 
 const TABLE = { 'pairs.csv': 'id,text,label\n1,"disk, full",disk\n2,no route to host,network\n' };
 const WAIT = { timeout: 60_000 };

@@ -1,10 +1,10 @@
 // The prompt-set view in Chinese and in the three kinds of theme: pictures, and an accessibility scan of every state.
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Editor, launchBrowser } from './support/editor';
-import { FILES } from './support/files';
-import { PromptView } from './support/prompts';
-import { Workbench } from './support/workbench';
+import { Editor, launchBrowser } from '../support/editor';
+import { FILES } from '../support/files';
+import { PromptView } from '../support/prompts';
+import { Workbench } from '../support/workbench';
 
 const THEMES = { light: 'Light Modern', dark: 'Dark Modern', contrast: 'Default High Contrast' };
 

@@ -4,12 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { CheckReport, PromptCount, PromptRunResult } from '../../server/protocol';
-import { cliLines, runCli } from './support/cli';
-import { Editor, launchBrowser } from './support/editor';
-import { FILES } from './support/files';
-import { PromptView, textOf } from './support/prompts';
-import { Workbench } from './support/workbench';
+import type { CheckReport, PromptCount, PromptRunResult } from '../../../server/protocol';
+import { cliLines, runCli } from '../support/cli';
+import { Editor, launchBrowser } from '../support/editor';
+import { FILES } from '../support/files';
+import { PromptView, textOf } from '../support/prompts';
+import { Workbench } from '../support/workbench';
 
 const WAIT = { timeout: 60_000 };
 
