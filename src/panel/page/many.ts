@@ -85,7 +85,7 @@ function progress(state: ManyState, stale: boolean): TemplateResult | typeof not
           ></vscode-progress-bar>`
         : nothing
     }
-    <span>${state.note !== '' && state.running ? state.note : t('{0} of {1}', done, count)}</span>
+    <span>${state.note !== '' && state.running ? state.note : t('{0} of {1} done', done, count)}</span>
     ${state.failed > 0 ? html`<span class="warning">${icon('warning')}${t('{0} failed', state.failed)}</span>` : nothing}
     ${stale ? html`<span class="quiet">${t('by an earlier form of the set')}</span>` : nothing}
     <span class="quiet">${state.facts}</span>
