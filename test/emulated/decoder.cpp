@@ -92,7 +92,7 @@ struct Model {
       emulated::run_alone([&] { decoder_relay_norm(g.data(), norms16 + (size_t)i * Dp, f.D, Dp); });
       norms.push_back(g);
     }
-    p.norms = (uint64_t)norms16, p.finalNorm = (uint64_t)(norms16 + (size_t)f.layers * 3 * Dp);
+    p.norms = (uint64_t)norms16;
     const int inner = f.heads * f.dKv;
     for (int l = 0; l < f.layers; l++) {
       const auto to = [&](int i) { return m[i].weights + l * stride; };
@@ -113,9 +113,9 @@ struct Model {
     p.bias = (uint64_t)bias.data(), p.maxDistance = 128, p.biasStride = f.biasEvery ? f.heads * 129 : 0;
     p.layers = f.layers, p.heads = f.heads, p.headWidth = W, p.widthShift = W == 64 ? 6 : W == 128 ? 7 : 8, p.dKv = f.dKv, p.dModel = f.D;
     p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated, p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
-    p.gridPad = up(G, 16), p.stages = 5, p.inFlight = 2;
+    p.gridPad = up(G, 16), p.stages = 5, p.inFlight = 2, p.ahead = 3;
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
-    p.x = (uint64_t)arena.take<float>(8 * Dp, 0), p.squares = (uint64_t)arena.take<float>(8 * p.gridPad, 0);
+    p.x = (uint64_t)arena.take<float>(8 * Dp, 0), p.normed = (uint64_t)arena.take<half>(8 * Dp, 0), p.normedPowers = (uint64_t)arena.take<int8_t>(Dp, 0), p.squares = (uint64_t)arena.take<float>(8 * p.gridPad, 0);
     p.q = (uint64_t)arena.take<float>(8 * Ip, 0), p.xqueries = (uint64_t)arena.take<half>(8 * Ip, 0);
     p.attended = (uint64_t)arena.take<half>(8 * Jp, 0), p.hidden = (uint64_t)arena.take<half>(8 * Fp, 0);
     p.exponents = (uint64_t)arena.take<int8_t>(Fp, 0), p.logits = (uint64_t)arena.take<float>(8 * m[HEAD].tiles * 16, 0);
@@ -159,7 +159,7 @@ struct Decoder {
     const size_t n = (size_t)m.f.layers * rows * m.f.heads * cap * m.W;
     p.keys = (uint64_t)arena.take<half>(n, 0xff), p.values = (uint64_t)arena.take<half>(n, 0xff);
     p.cacheStride = (size_t)rows * m.f.heads * cap * m.W * 2, p.capacity = cap;
-    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 2);
+    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 4);
     p.partial = (uint64_t)arena.take<float>(std::max(self, cross), 0xff);
     p.cross = (uint64_t)mem.packed, p.crossStride = mem.layerBytes, p.crossSlots = mem.slots, p.crossParts = mem.parts, p.crossShare = mem.share;
     p.sourceLength = mem.tokens;

@@ -16,6 +16,7 @@ inline void barrier_arrive(uint64_t* bar) {
   b.pending--;
   settle(b);
 }
+inline bool barrier_test(uint64_t* bar, uint32_t parity) { return barrier_of(bar).phase != parity; }
 inline void barrier_block(uint64_t* bar, uint32_t parity) {
   emulated::wait_until([=] { return barrier_of(bar).phase != parity; });
 }
@@ -38,6 +39,15 @@ inline void copy_stage(uint8_t* stage, const uint8_t* from, int bytes, uint64_t*
   emulated::copies.push_back({stage, from, bytes, barrier});
 }
 inline void copies_done() {}
+
+constexpr bool PREFETCHES = true;
+inline void prefetch(const uint8_t*, int, uint64_t = 0) {}
+struct Pacer {
+  bool turn(const int* copied, int stage, int ahead, int) {
+    emulated::wait_until([=] { return *copied >> 1 > stage - ahead; });
+    return stage >= *copied >> 1;
+  }
+};
 
 inline uint32_t transpose8(uint32_t v) {
   const auto words = emulated::exchange(&v, 1);

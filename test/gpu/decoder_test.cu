@@ -27,7 +27,7 @@
     }                                                                                   \
   } while (0)
 
-static int failures = 0, G = 0, sharedLimit = 0, inFlight = 2;
+static int failures = 0, G = 0, sharedLimit = 0, inFlight = 2, ahead = 16, aheadOfSeveral = 0, pace = 2500;
 static int up(int a, int b) { return (a + b - 1) / b * b; }
 static int div_up(int a, int b) { return (a + b - 1) / b; }
 template <class T>
@@ -164,7 +164,7 @@ struct Model {
     }
     embedding = place(random(f.vocab, f.D, sqrtf(f.D)), table, p.matrices[HEAD].chunks, 0, -1, f.vocab, f.vocab);
     finalNorm = norm(norms16 + (size_t)f.layers * 3 * Dp);
-    p.norms = (uint64_t)norms16, p.finalNorm = (uint64_t)(norms16 + (size_t)f.layers * 3 * Dp);
+    p.norms = (uint64_t)norms16;
     p.maxDistance = 128, p.biasStride = f.biasEvery ? f.heads * 129 : 0;
     std::vector<float> b((size_t)(f.biasEvery ? f.layers : 1) * f.heads * 129);
     for (auto& v : b) v = (rand() % 1000) / 500.f - 1;
@@ -175,7 +175,7 @@ struct Model {
     p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
     p.gridPad = up(G, 16);
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
-    p.x = (uint64_t)own<float>((size_t)8 * Dp, 0), p.squares = (uint64_t)own<float>((size_t)8 * p.gridPad, 0);
+    p.x = (uint64_t)own<float>((size_t)8 * Dp, 0), p.normed = (uint64_t)own<half>((size_t)8 * Dp, 0), p.normedPowers = (uint64_t)own<int8_t>(Dp, 0), p.squares = (uint64_t)own<float>((size_t)8 * p.gridPad, 0);
     p.q = (uint64_t)own<float>((size_t)8 * Ip, 0), p.xqueries = (uint64_t)own<half>((size_t)8 * Ip, 0);
     p.attended = (uint64_t)own<half>((size_t)8 * Ip, 0), p.hidden = (uint64_t)own<half>((size_t)8 * Fp, 0);
     p.exponents = (uint64_t)own<int8_t>((size_t)8 * Fp / 8, 0);
@@ -220,7 +220,7 @@ static bool counterSet = false;
 static void launch(Model& m, StepParams& p, bool wide, cudaStream_t stream = 0) {
   const int fixed = wide ? Shape<8>::FIXED_BYTES : Shape<1>::FIXED_BYTES;
   p.stages = std::min(16, (sharedLimit - fixed) / STAGE_BYTES);
-  p.inFlight = std::min(p.stages, inFlight);
+  p.inFlight = std::min(p.stages, inFlight), p.ahead = p.columns == 1 ? ahead : aheadOfSeveral, p.pace = pace;
   const int bytes = fixed + p.stages * STAGE_BYTES;
   const void* kernel = wide ? (const void*)decoder_step_8 : (const void*)decoder_step_1;
   CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
@@ -245,7 +245,7 @@ struct Decoder {
   Decoder(Model& model, Memory& memory, int r, int cap) : m(model), mem(memory), rows(r), capacity(cap) {
     const size_t n = (size_t)m.f.layers * rows * m.f.heads * cap * m.W;
     keys = device<half>(n, 0xff), values = device<half>(n, 0xff);
-    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 2);
+    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 4);
     partial = device<float>(std::max(self, cross), 0xff);
     rowOf = device<uint8_t>((size_t)rows * cap, 0);
     table.resize((size_t)rows * cap);
@@ -464,6 +464,45 @@ static double copy_speed() {
 
 static const Form UL2 = {"flan-ul2", 4096, 16384, 16, 256, 32, 32128, SILU, true, false, 1};
 
+static float median(Model& m, StepParams& p, int times) {
+  cudaEvent_t e0, e1;
+  cudaEventCreate(&e0), cudaEventCreate(&e1);
+  std::vector<float> t;
+  for (int i = 0; i < times; i++) {
+    cudaEventRecord(e0), launch(m, p, p.columns > 1), cudaEventRecord(e1);
+    CK(cudaEventSynchronize(e1));
+    float ms;
+    cudaEventElapsedTime(&ms, e0, e1), t.push_back(ms);
+  }
+  std::sort(t.begin(), t.end());
+  return t[times / 2];
+}
+
+// The settings of the copies, for one column and eight: what decoder_shapes.ts has was chosen by this.
+static void sweep(int S) {
+  const double copy = copy_speed();
+  Model m(UL2, false);
+  Memory mem(m, S, false);
+  for (int rows : {1, 8}) {
+    Decoder d(m, mem, rows, 512);
+    CK(cudaMemset(d.keys, 0x11, (size_t)m.f.layers * rows * 16 * 512 * 256 * 2));
+    CK(cudaMemset(d.values, 0x11, (size_t)m.f.layers * rows * 16 * 512 * 256 * 2));
+    d.length = 48;
+    StepParams p = d.params(1);
+    p.columns = rows;
+    for (int i = 0; i < 8; i++) p.tokens[i] = 100 * i + 7;
+    const double bytes = m.weightBytes + (double)mem.layerBytes * m.f.layers + 2.0 * 2 * m.f.layers * rows * 4096 * 48;
+    for (int a : {0, 8, 16, 32})
+      for (int c : {1500, 2000, 2500, 3000})
+        for (int f : {2, 3}) {
+          if (a == 0 && c != 1500) continue;
+          ahead = aheadOfSeveral = a, pace = c, inFlight = f;
+          const float ms = median(m, p, 25);
+          printf("S %d rows %d ahead %2d pace %d in flight %d: %.3f ms = %.1f %%\n", S, rows, a, c, f, ms, 100 * bytes / ms / 1e9 / copy);
+        }
+  }
+}
+
 static void timing(const std::vector<int>& sources) {
   const double copy = copy_speed();
   printf("copy %.2f TB/s\n", copy);
@@ -485,20 +524,10 @@ static void timing(const std::vector<int>& sources) {
       p.columns = c.rows * c.perRow;
       auto tokens = randoms(8, m.f.vocab);
       for (int i = 0; i < 8; i++) p.tokens[i] = tokens[i];
-      cudaEvent_t e0, e1;
-      cudaEventCreate(&e0), cudaEventCreate(&e1);
-      std::vector<float> t;
-      for (int i = 0; i < 50; i++) {
-        cudaEventRecord(e0), launch(m, p, p.columns > 1), cudaEventRecord(e1);
-        CK(cudaEventSynchronize(e1));
-        float ms;
-        cudaEventElapsedTime(&ms, e0, e1), t.push_back(ms);
-      }
-      std::sort(t.begin(), t.end());
       const double bytes = m.weightBytes + (double)mem.layerBytes * m.f.layers + 2.0 * 2 * m.f.layers * c.rows * 4096 * c.length;
-      const double ms = t[25];
+      const double ms = median(m, p, 50);
       if (c.rows * c.perRow == 1 && c.length == 48) base = ms;
-      printf("S %4d rows %d x %d at %3d: median %.3f ms (min %.3f)  %.3f GB  %.2f TB/s = %.1f %% of copy  stages %d%s", S, c.rows, c.perRow, c.length, ms, t[0],
+      printf("S %4d rows %d x %d at %3d: median %.3f ms  %.3f GB  %.2f TB/s = %.1f %% of copy  stages %d%s", S, c.rows, c.perRow, c.length, ms,
              bytes / 1e9, bytes / ms / 1e9, 100 * bytes / ms / 1e9 / copy, p.stages, "");
       if (base && c.rows * c.perRow > 1) printf("  %.3f x one", ms / base);
       printf("\n");
@@ -529,6 +558,8 @@ int main(int argc, char** argv) {
   if (getenv("FLAN_SHARED")) sharedLimit = atoi(getenv("FLAN_SHARED"));
   if (getenv("FLAN_BLOCKS")) G = atoi(getenv("FLAN_BLOCKS"));
   if (getenv("FLAN_IN_FLIGHT")) inFlight = atoi(getenv("FLAN_IN_FLIGHT"));
+  if (getenv("FLAN_AHEAD")) ahead = atoi(getenv("FLAN_AHEAD"));
+  if (getenv("FLAN_PACE")) pace = atoi(getenv("FLAN_PACE"));
   const std::string what = argc > 1 ? argv[1] : "check";
   printf("%s, %d blocks, %d bytes of shared memory\n", prop.name, G, sharedLimit);
   if (what == "small") {
@@ -571,6 +602,8 @@ int main(int argc, char** argv) {
     std::vector<int> s;
     for (int i = 2; i < argc; i++) s.push_back(atoi(argv[i]));
     timing(s.empty() ? std::vector<int>{512, 2048} : s);
+  } else if (what == "sweep") {
+    sweep(argc > 2 ? atoi(argv[2]) : 512);
   }
   printf("%d failures\n", failures);
   return failures;

@@ -109,6 +109,7 @@ async function starter(): Promise<void> {
     const { ids } = await generate(engine, prompt.promptIds, { kind: 'greedy', maxNewTokens: MAX_NEW_TOKENS });
     const parted = parting(ids, prompt.greedy);
     if (parted === undefined) same++;
+    else console.log(`${prompt.id}: parts at token ${parted.at}, where the two best logits are ${parted.gap} apart`);
     check(`${prompt.id}: greedy ids`, parted === undefined || parted.gap < 0.1, JSON.stringify(parted));
     if (prompt.beams) {
       beams++;

@@ -84,10 +84,13 @@ function write(config: T5Config, path: string, places: ReadonlyMap<string, Tenso
     const from = dtype === 'U8' ? noise : dtype === 'F16' ? scales(config, name) : ones;
     // Every tensor starts elsewhere in the noise: equal matrices would make queries of keys.
     if (dtype === 'U8') start = (start + 7_919_000) % NOISE_BYTES;
-    for (let at = 0, source = dtype === 'U8' ? start : 0; at < bytes; source = 0) {
+    // Nor may rows of a matrix larger than the noise be equal: two tokens would have the same logit. So each time round
+    // it begins elsewhere, by a number of bytes that is no multiple of a row.
+    for (let at = 0, round = 1, source = dtype === 'U8' ? start : 0; at < bytes; round++) {
       const n = Math.min(from.length - source, bytes - at);
       writeSync(file, from, source, n, offset + at);
       at += n;
+      source = dtype === 'U8' ? round * 1_237 : 0;
     }
   }
   writeSync(file, Buffer.alloc(1), 0, 1, total - 1);
@@ -101,8 +104,9 @@ function scales(config: T5Config, name: string): Buffer {
   return Buffer.from(new Uint16Array(1 << 16).fill(halfBits(rule[1](config) / NOISE_RMS)).buffer);
 }
 
-/** The fp16 nearest below `value`, a normal number, as bits. */
+/** The fp16 nearest below `value` > 0, as bits. Scales of wide models are subnormal: below 2^-14, in steps of 2^-24. */
 function halfBits(value: number): number {
+  if (value < 2 ** -14) return Math.floor(value * 2 ** 24);
   const exponent = Math.floor(Math.log2(value));
   return ((exponent + 15) << 10) | Math.floor((value / 2 ** exponent - 1) * 1024);
 }

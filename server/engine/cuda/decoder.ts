@@ -22,7 +22,7 @@ import { CudaShapeError } from './errors';
 import type { DevicePtr } from './seams';
 
 /** Where the weights are. */
-export type StepWeights = Pick<DecoderWeights, 'layers' | 'head' | 'embedding' | 'norms' | 'finalNorm' | 'bias'>;
+export type StepWeights = Pick<DecoderWeights, 'layers' | 'head' | 'embedding' | 'norms' | 'bias'>;
 
 /** What a decoder asks of the driver. */
 export type StepDriver = Pick<
@@ -60,9 +60,10 @@ export class StepRunner {
         head: weights.head,
         embedding: weights.embedding.address,
         norms: weights.norms,
-        finalNorm: weights.finalNorm,
         bias: weights.bias,
         x: zeros(MAX_COLUMNS * dPad * 4),
+        normed: zeros(MAX_COLUMNS * dPad * 2),
+        normedPowers: zeros((MAX_COLUMNS * dPad) / 8),
         squares: zeros(MAX_COLUMNS * gridPad * 4),
         q: zeros(MAX_COLUMNS * innerPad * 4),
         crossQueries: zeros(MAX_COLUMNS * innerPad * 2),

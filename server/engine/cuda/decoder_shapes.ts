@@ -9,7 +9,7 @@ import type { DevicePtr } from './seams';
 
 /** Columns that one launch of the step kernel takes. */
 export const MAX_COLUMNS = 8;
-export const STEP_THREADS = 18 * 32;
+export const STEP_THREADS = 19 * 32;
 /** Bytes of one cross-attention stage, keys and values: 4096 / headWidth source tokens of one head. */
 export const CROSS_BYTES = 16_384;
 export const RESULT_BYTES = 16;
@@ -27,6 +27,12 @@ const MAX_STAGES = 16;
  * meanwhile waits less behind them: measured in NOTES.md.
  */
 const IN_FLIGHT = 2;
+/**
+ * Stages at most that the second-level cache is asked for while the ring has no room, and cycles between two of them; for one
+ * column only, because with more the memory is not what a step waits for. By `decoder_test sweep`: NOTES.md.
+ */
+const AHEAD = 16;
+const PACE = 2500;
 /** `Shape<NC>::FIXED_BYTES` of kernels/decoder_step.cu: barriers, work space, totals. */
 const FIXED_BYTES = { one: 512 + 17_408 + 512, eight: 512 + 17_408 + 4096 } as const;
 
@@ -158,7 +164,7 @@ export function cacheLayerBytes(shapes: DecoderShapes, rows: number, capacity: n
 export function partialFloats(shapes: DecoderShapes, capacity: number, crossParts: number): number {
   const { headWidth, config } = shapes;
   const self = MAX_COLUMNS * config.numHeads * Math.ceil(capacity / SPLIT_KEYS) * (headWidth + 8);
-  const cross = config.numHeads * crossParts * MAX_COLUMNS * (headWidth + 2);
+  const cross = config.numHeads * crossParts * MAX_COLUMNS * (headWidth + 4);
   return Math.max(self, cross);
 }
 
@@ -168,9 +174,10 @@ export interface StepAddresses {
   readonly head: DevicePtr;
   readonly embedding: DevicePtr;
   readonly norms: DevicePtr;
-  readonly finalNorm: DevicePtr;
   readonly bias: DevicePtr;
   readonly x: DevicePtr;
+  readonly normed: DevicePtr;
+  readonly normedPowers: DevicePtr;
   readonly squares: DevicePtr;
   readonly q: DevicePtr;
   readonly crossQueries: DevicePtr;
@@ -213,7 +220,7 @@ export interface StepColumns {
   readonly counterSet: 0 | 1;
 }
 
-const PARAMETER_BYTES = 584;
+const PARAMETER_BYTES = 600;
 
 /** `StepParams` of kernels/decoder.cuh, byte by byte. */
 export function stepParameters(
@@ -237,9 +244,10 @@ export function stepParameters(
     BigInt(shapes.layerBytes),
     fixed.embedding,
     fixed.norms,
-    fixed.finalNorm,
     fixed.bias,
     fixed.x,
+    fixed.normed,
+    fixed.normedPowers,
     fixed.squares,
     fixed.q,
     fixed.crossQueries,
@@ -267,6 +275,7 @@ export function stepParameters(
   out.int(columns, step.perRow, step.first, step.length);
   out.int(decoder.capacity, decoder.crossShape.slots, decoder.crossShape.parts, decoder.sourceTokens);
   out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(IN_FLIGHT, stages), config.dKv);
+  out.int(columns === 1 ? AHEAD : 0, PACE);
   out.float(config.layerNormEpsilon, config.tied ? config.dModel ** -0.5 : 1);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.tokens[i] ?? 0);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.targets?.[i] ?? 0);

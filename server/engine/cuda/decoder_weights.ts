@@ -36,7 +36,6 @@ export class DecoderWeights implements WeightOwner {
   readonly embedding: EmbeddingTable;
   readonly head: DevicePtr;
   readonly norms: DevicePtr;
-  readonly finalNorm: DevicePtr;
   readonly bias: DevicePtr;
   readonly #driver: WeightMemory;
   readonly #shapes: DecoderShapes;
@@ -72,7 +71,6 @@ export class DecoderWeights implements WeightOwner {
       this.head = config.tied ? table : alloc(matrixBytes(shapes.head), ZERO_WEIGHT);
       const normBytes = shapes.dPad * 2;
       this.norms = alloc((config.decoderLayers * 3 + 1) * normBytes, 0);
-      this.finalNorm = this.norms + BigInt(config.decoderLayers * 3 * normBytes);
       this.bias = alloc(layerBiases * shapes.biasEntries * 4, 0);
       const distances = config.relativeMaxDistance + 1;
       this.#buckets = alloc(distances * 4, 0);
@@ -95,7 +93,10 @@ export class DecoderWeights implements WeightOwner {
         });
       whole('shared.weight', table);
       if (!config.tied) whole('lm_head.weight', this.head);
-      this.#places.set('decoder.final_layer_norm.weight', { kind: 'norm', to: this.finalNorm });
+      this.#places.set('decoder.final_layer_norm.weight', {
+        kind: 'norm',
+        to: this.norms + BigInt(config.decoderLayers * 3 * normBytes),
+      });
       for (let layer = 0; layer < config.decoderLayers; layer++) this.#placeLayer(layer, matrices);
     } catch (error) {
       this.dispose();

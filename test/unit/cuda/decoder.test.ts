@@ -95,7 +95,7 @@ function structOffsets(): { offsets: Map<string, number>; bytes: number } {
 
 describe('step parameters', () => {
   const names =
-    'layers head embedding norms finalNorm bias x squares q crossQueries attended hidden exponents logits bests results counters';
+    'layers head embedding norms bias x normed normedPowers squares q crossQueries attended hidden exponents logits bests results counters';
   const fixed = Object.fromEntries(
     names.split(' ').map((name, i) => [name, BigInt(0x1000 * (i + 1))]),
   ) as unknown as StepAddresses;
@@ -275,7 +275,7 @@ describe('a decoder', () => {
   function setup(rows: number, capacity = 32) {
     const world = card();
     const shapes = decoderShapes(SMALL, 132);
-    const weights = { layers: 1n, head: 2n, embedding: { address: 3n, chunks: 2 }, norms: 4n, finalNorm: 5n, bias: 6n };
+    const weights = { layers: 1n, head: 2n, embedding: { address: 3n, chunks: 2 }, norms: 4n, bias: 6n };
     const runner = new StepRunner(world.driver, shapes, weights, kernel);
     const before = world.live.size;
     const memory = { tokens: 40, address: 7n, shape: crossShape(shapes, 40, 132) };

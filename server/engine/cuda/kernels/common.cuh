@@ -40,6 +40,14 @@ __device__ __forceinline__ void embedding8(const uint8_t* table, int chunks, int
   dequantize8(*reinterpret_cast<const uint2*>(p), __half2float(scale), out);
 }
 
+// One value of the same.
+__device__ __forceinline__ float embedding1(const uint8_t* table, int chunks, int id, int k) {
+  const uint8_t* chunk = table + ((size_t)(id / TILE_ROWS) * chunks + k / CHUNK_K) * CHUNK_BYTES;
+  const int row = id % TILE_ROWS, in = k % CHUNK_K;
+  const int weight = chunk[(in / 64) * 1024 + (row / 8) * 512 + ((row % 8) * 4 + (in % 64) / 16) * 16 + in % 16];
+  return (weight - 128) * __half2float(*reinterpret_cast<const half*>(chunk + CHUNK_WEIGHTS + (row % 8) * 8 + ((in / 128) * 2 + row / 8) * 2));
+}
+
 #ifndef FLAN_EMULATED
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return (uint32_t)__cvta_generic_to_shared(p);

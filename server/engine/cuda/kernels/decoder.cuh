@@ -13,7 +13,8 @@ constexpr int CONSUMER_WARPS = 16;
 constexpr int CONSUMERS = CONSUMER_WARPS * 32;
 constexpr int EPILOGUE_WARP = CONSUMER_WARPS;
 constexpr int PRODUCER_WARP = CONSUMER_WARPS + 1;
-constexpr int STEP_THREADS = (CONSUMER_WARPS + 2) * 32;
+constexpr int PREFETCH_WARP = CONSUMER_WARPS + 2;
+constexpr int STEP_THREADS = (CONSUMER_WARPS + 3) * 32;
 constexpr int STAGE_CHUNKS = 4;
 constexpr int STAGE_BYTES = STAGE_CHUNKS * CHUNK_BYTES;  // 16,640
 constexpr int CROSS_BYTES = 16384;                        // a stage of cross-attention: keys, then values
@@ -51,9 +52,10 @@ struct StepParams {
   uint64_t layerStride;
   uint64_t embedding;    // chunks of [vocab, D]
   uint64_t norms;        // fp16 [3 layers + 1][Dp]: before self-attention, cross-attention, feed-forward; the final one
-  uint64_t finalNorm;    // the last of them
   uint64_t bias;         // f32 [layers or 1][heads][maxDistance + 1]: self-attention bias by distance
   uint64_t x;            // f32 [8][Dp]: residual stream
+  uint64_t normed;       // fp16 [8][Dp]: residual stream x weights of the next norm, each 8 values scaled by a power of two
+  uint64_t normedPowers; // i8 [8][Dp / 8]: those powers
   uint64_t squares;      // f32 [8][gridPad]: sums of squares of x, one from each block
   uint64_t q;            // f32 [8][Ip]: self-attention queries
   uint64_t xqueries;     // fp16 [8][Ip]: cross-attention queries
@@ -78,6 +80,7 @@ struct StepParams {
   int32_t columns, perRow, firstColumn, length;  // columns are firstColumn .. of rows x perRow
   int32_t capacity, crossSlots, crossParts, sourceLength;  // a head's slots are cut into crossParts of crossShare
   int32_t crossShare, widthShift, inFlight, dKv;           // headWidth = 1 << widthShift; stages on their way at most
+  int32_t ahead, pace;  // stages at most that the second-level cache is asked for early, one in `pace` cycles; 0: none
   float epsilon, logitScale;
   int32_t tokens[MAX_COLUMNS];
   int32_t targets[MAX_COLUMNS];

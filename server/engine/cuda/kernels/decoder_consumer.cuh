@@ -36,107 +36,77 @@ struct Consumer {
     if (lane == 0) barrier_arrive(s.taken());
   }
 
-  // The norm's weights, which may be read before the residual stream is ready.
-  __device__ __forceinline__ void load_norm_weights(Fragments& b, const half* weights, int chunk) {
-    if (NC == 1) {
-      const uint4 v = __ldg(reinterpret_cast<const uint4*>(weights + chunk * CHUNK_K + lane * 8));
-      b[0] = v.x, b[1] = v.y, b[2] = v.z, b[3] = v.w;
-    } else {
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        const uint4 v = __ldg(reinterpret_cast<const uint4*>(weights + chunk * CHUNK_K + (i / 2) * 64 + t * 16 + (i % 2) * 8));
-        b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
-      }
-    }
-  }
-
-  static __device__ __forceinline__ uint32_t norm2(float x, float y, float inverse, uint32_t weights) {
-    const float2 w = __half22float2(*reinterpret_cast<const half2*>(&weights));
-    return pack_half2(x * inverse * w.x, y * inverse * w.y);
-  }
-
-  __device__ __forceinline__ void load_normed(Fragments& b, int chunk) {
-    const int width = p.matrices[WI].chunks * CHUNK_K;  // Dp
-    if (NC == 1) {
-      const float4* from = at<const float4>(p.x) + (chunk * CHUNK_K) / 4 + lane * 2;
-      const float4 u = __ldcg(from), v = __ldcg(from + 1);
-      barrier_wait(s.scaled(), scaledPhase);
-      const float inverse = s.inverse()[0];
-      uint4 h;
-      h.x = norm2(u.x, u.y, inverse, b[0]), h.y = norm2(u.z, u.w, inverse, b[1]);
-      h.z = norm2(v.x, v.y, inverse, b[2]), h.w = norm2(v.z, v.w, inverse, b[3]);
-      half* mine = s.staging() + warp * CHUNK_K;
-      __syncwarp();
-      reinterpret_cast<uint4*>(mine)[lane] = h;
-      __syncwarp();
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        uint4 w = make_uint4(0, 0, 0, 0);
-        if (g == 0) w = *reinterpret_cast<const uint4*>(mine + (i / 2) * 64 + t * 16 + (i % 2) * 8);
-        b[4 * i] = w.x, b[4 * i + 1] = w.y, b[4 * i + 2] = w.z, b[4 * i + 3] = w.w;
-      }
-    } else {
-      const bool used = g < p.columns;
-      const float4* from = at<const float4>(p.x) + ((size_t)(used ? g : 0) * width + chunk * CHUNK_K + t * 16) / 4;
-      float4 v[8];
-#pragma unroll
-      for (int i = 0; i < 8; i++) v[i] = __ldcg(from + (i / 4) * 16 + i % 4);
-      barrier_wait(s.scaled(), scaledPhase);
-      const float inverse = used ? s.inverse()[g] : 0.f;
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        b[2 * i] = norm2(v[i].x, v[i].y, inverse, b[2 * i]);
-        b[2 * i + 1] = norm2(v[i].z, v[i].w, inverse, b[2 * i + 1]);
-      }
-#pragma unroll
-      for (int i = 0; i < 8; i++) v[i] = __ldcg(from + 32 + (i / 4) * 16 + i % 4);
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        b[16 + 2 * i] = norm2(v[i].x, v[i].y, inverse, b[16 + 2 * i]);
-        b[17 + 2 * i] = norm2(v[i].z, v[i].w, inverse, b[17 + 2 * i]);
-      }
-    }
-  }
-
-  // fp16 activations [8][width]; `stretches` of 64 k, from k = first.
+  // Fragments of `stretches` of 64 k from k = first of fp16 activations [8][width], which lie in the order of `stored`.
   __device__ __forceinline__ void load_halves(Fragments& b, const half* from, int width, int first, int stretches) {
+    if (NC == 1) {  // the whole warp loads and hands on: few requests for lines that all blocks want at once
+      uint4 v = make_uint4(0, 0, 0, 0);
+      if (lane < stretches * 8) v = __ldcg(reinterpret_cast<const uint4*>(from + first) + lane);
+      hand_out(b, v);
+      return;
+    }
     const bool used = g < p.columns;
-    const uint4* row = reinterpret_cast<const uint4*>(from + (size_t)(used ? g : 0) * width + first + t * 16);
+    const uint4* row = reinterpret_cast<const uint4*>(from + (size_t)(used ? g : 0) * width + first) + t;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
       uint4 v = make_uint4(0, 0, 0, 0);
-      if (used && i / 2 < stretches) v = __ldcg(row + (i / 2) * 8 + i % 2);
+      if (used && i / 2 < stretches) v = __ldcg(row + i * 4);
       b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
     }
   }
 
-  // The input of wo: brings each 128-block to one power of two.
-  __device__ __forceinline__ void load_scaled(Fragments& b, Scales& scale, int chunk) {
-    const int width = p.matrices[WO].chunks * CHUNK_K;  // Fp
-    const bool used = g < p.columns;
-    const uint16_t* powers = at<const uint16_t>(p.exponents) + ((size_t)(used ? g : 0) * width + chunk * CHUNK_K) / 16 + t;
-    uint16_t e[4];
+  // One column: from 8 values a lane, in order, to the fragments, of which only the lanes of column 0 hold something.
+  __device__ __forceinline__ void hand_out(Fragments& b, uint4 v) {
+    uint4* mine = reinterpret_cast<uint4*>(s.staging()) + warp * 32;
+    __syncwarp();
+    mine[lane] = v;
+    __syncwarp();
 #pragma unroll
-    for (int i = 0; i < 4; i++) e[i] = __ldcg(powers + i * 4);
-    load_halves(b, at<const half>(p.hidden), width, chunk * CHUNK_K, 4);
+    for (int i = 0; i < 8; i++) {
+      uint4 w = make_uint4(0, 0, 0, 0);
+      if (g == 0) w = mine[i * 4 + t];
+      b[4 * i] = w.x, b[4 * i + 1] = w.y, b[4 * i + 2] = w.z, b[4 * i + 3] = w.w;
+    }
+  }
+
+  static __device__ __forceinline__ void scale8(uint32_t* words, half power) {
+    const half2 factor = __half2half2(power);
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const half2 scaled = __hmul2(*reinterpret_cast<const half2*>(words + j), factor);
+      words[j] = *reinterpret_cast<const uint32_t*>(&scaled);
+    }
+  }
+
+  // The same for activations of which each 8 are scaled by a power of two, powers[8][width / 8] in the same order: brings
+  // each 128-block to one power.
+  __device__ __forceinline__ void load_scaled(Fragments& b, Scales& scale, const half* from, const int8_t* powers, int width, int chunk) {
+    if (NC == 1) {
+      const int e = __ldcg(reinterpret_cast<const signed char*>(powers) + chunk * (CHUNK_K / 8) + lane);
+      uint4 v = __ldcg(reinterpret_cast<const uint4*>(from) + chunk * (CHUNK_K / 8) + lane);
+      int top = e;
+#pragma unroll
+      for (int o = 1; o < 16; o *= 2) top = max(top, __shfl_xor_sync(~0u, top, o));
+      scale8(&v.x, half_power(e - top));
+      hand_out(b, v);
+      scale[0][0] = power_of_two(__shfl_sync(~0u, top, 0)), scale[1][0] = power_of_two(__shfl_sync(~0u, top, 16));
+      return;
+    }
+    // A lane loads 8 of its column's 32 powers; those of its own values, two to a stretch and half, lie with its neighbours.
+    const uint2 mine = __ldcg(reinterpret_cast<const uint2*>(powers + ((size_t)(g < p.columns ? g : 0) * width + chunk * CHUNK_K) / 8) + t);
+    load_halves(b, from, width, chunk * CHUNK_K, 4);
 #pragma unroll
     for (int block = 0; block < 2; block++) {
-      int top = -127;
+      int e[4], top = -127;
 #pragma unroll
-      for (int i = 0; i < 2; i++) top = max(top, max((int)(int8_t)(e[2 * block + i] & 255), (int)(int8_t)(e[2 * block + i] >> 8)));
+      for (int i = 0; i < 4; i++) {
+        const uint32_t word = __shfl_sync(~0u, i % 2 ? mine.y : mine.x, (lane & ~3) + 2 * block + i / 2);
+        e[i] = (int8_t)(word >> (8 * t));
+        top = max(top, e[i]);
+      }
       top = max(top, __shfl_xor_sync(~0u, top, 1));
       top = max(top, __shfl_xor_sync(~0u, top, 2));
 #pragma unroll
-      for (int i = 0; i < 4; i++) {
-        const uint16_t both = e[2 * block + i / 2];
-        const half2 factor = __half2half2(half_power((int)(int8_t)(i % 2 ? both >> 8 : both & 255) - top));
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-          uint32_t& word = b[16 * block + 4 * i + j];
-          const half2 scaled = __hmul2(*reinterpret_cast<half2*>(&word), factor);
-          word = *reinterpret_cast<const uint32_t*>(&scaled);
-        }
-      }
+      for (int i = 0; i < 4; i++) scale8(b + 16 * block + 4 * i, half_power(e[i] - top));
       scale[block][0] = power_of_two(__shfl_sync(~0u, top, 8 * t));
       scale[block][1] = power_of_two(__shfl_sync(~0u, top, 8 * t + 4));
     }
@@ -164,7 +134,7 @@ struct Consumer {
     for (int block = 0; block < 2; block++) {
       const uint32_t both = block ? scales.y : scales.x;
       const float2 w = __half22float2(*reinterpret_cast<const half2*>(&both));  // rows g and g + 8
-      const float x0 = scale[block][0], x1 = scale[block][1];  // 1 but for wo
+      const float x0 = scale[block][0], x1 = scale[block][1];
       sum[0] = fmaf(c[block][0], w.x * x0, sum[0]), sum[1] = fmaf(c[block][1], w.x * x1, sum[1]);
       sum[2] = fmaf(c[block][2], w.y * x0, sum[2]), sum[3] = fmaf(c[block][3], w.y * x1, sum[3]);
     }
@@ -183,15 +153,15 @@ struct Consumer {
     Fragments b = {};
     Scales scale = {{1, 1}, {1, 1}};
     STAMP(2, layer, 100 * which);
-    if (normed && works) {
-      const int norm = layer * 3 + (which == XQ ? 1 : which == WI ? 2 : 0);
-      load_norm_weights(b, at<const half>(p.norms) + (size_t)norm * m.chunks * CHUNK_K, chunk);
-    }
     wait_ready();
     STAMP(2, layer, 100 * which + 1);
     if (normed) {
-      if (works) load_normed(b, chunk);
+      if (works) load_scaled(b, scale, at<const half>(p.normed), at<const int8_t>(p.normedPowers), m.chunks * CHUNK_K, chunk);
+      barrier_wait(s.scaled(), scaledPhase);
       scaledPhase ^= 1;
+      const float2 inverse = NC == 1 ? make_float2(s.inverse()[0], 0) : *reinterpret_cast<const float2*>(s.inverse() + 2 * t);
+#pragma unroll
+      for (int block = 0; block < 2; block++) scale[block][0] *= inverse.x, scale[block][1] *= inverse.y;
     } else if (which != WO) {
       if (works) load_halves(b, at<const half>(p.attended), m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
     }
@@ -200,7 +170,7 @@ struct Consumer {
       const int inPart = chunks_in_part(m, part);
       const bool active = works && chunk < inPart && tile < tiles_in_group(m, group);
       if (which == WO && part != loaded) {
-        if (active) load_scaled(b, scale, part * m.unit + chunk);
+        if (active) load_scaled(b, scale, at<const half>(p.hidden), at<const int8_t>(p.exponents), m.chunks * CHUNK_K, part * m.unit + chunk);
         loaded = part;
       }
       const int stages = (tiles_in_group(m, group) * inPart + STAGE_CHUNKS - 1) / STAGE_CHUNKS;
@@ -234,32 +204,38 @@ struct Consumer {
   __device__ void self_attention(int layer);
   __device__ void cross_attention(int layer);
 
-  // Weighted mean of what `count` blocks left for one dimension; {maximum, total weight} of each stand at `heads`. Eight
-  // loads are under way at a time.
-  static __device__ __forceinline__ float join_pieces(const float* values, const float* heads, int stride, int count, int dim) {
-    float top = -1e30f, total = 0, sum = 0;
+  // Weighted mean of what `count` blocks left for four dimensions; {maximum, total weight} of each stand at `heads`. Eight
+  // pieces are on their way at a time. Stores those dimensions that there are, from `place` of a row of fp16 activations.
+  __device__ __forceinline__ void join_pieces(half* row, int place, const float* values, const float* heads, int stride, int count, int dim) {
+    float top = -1e30f, total = 0, sum[4] = {};
 #pragma unroll 1
     for (int first = 0; first < count; first += 8) {
       float2 h[8];
-      float v[8];
+      float4 v[8];
 #pragma unroll
       for (int i = 0; i < 8; i++) {
         const size_t from = (size_t)min(first + i, count - 1) * stride;
         h[i] = __ldcg(reinterpret_cast<const float2*>(heads + from));
-        v[i] = __ldcg(values + from + dim);
+        v[i] = __ldcg(reinterpret_cast<const float4*>(values + from + dim));
       }
       float high = top;
 #pragma unroll
       for (int i = 0; i < 8; i++) high = fmaxf(high, h[i].x);
       const float old = __expf(top - high);
-      total *= old, sum *= old, top = high;
+      total *= old, top = high;
+#pragma unroll
+      for (int j = 0; j < 4; j++) sum[j] *= old;
 #pragma unroll
       for (int i = 0; i < 8; i++) {
         const float factor = first + i < count ? __expf(h[i].x - high) : 0.f;
-        total = fmaf(factor, h[i].y, total), sum = fmaf(factor, v[i], sum);
+        total = fmaf(factor, h[i].y, total);
+        sum[0] = fmaf(factor, v[i].x, sum[0]), sum[1] = fmaf(factor, v[i].y, sum[1]);
+        sum[2] = fmaf(factor, v[i].z, sum[2]), sum[3] = fmaf(factor, v[i].w, sum[3]);
       }
     }
-    return __fdividef(sum, total);
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      if (dim + j < p.dKv) store(row + stored(place + dim + j), __float2half(__fdividef(sum[j], total)));
   }
 
   __device__ void run() {

@@ -132,15 +132,15 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
     }
     STAMP(2, layer, 1911);
     // warps 0 .. sharing - 1 now hold the block's result, 64 dimensions each
-    half* attended = at<half>(p.attended) + head * p.dKv;
-    const int stride = MAX_COLUMNS * (width + 2);
+    half* attended = at<half>(p.attended);
+    const int stride = MAX_COLUMNS * (width + 4);
     float* pieces = at<float>(p.partial) + (size_t)head * p.crossParts * stride;
     if (warp < sharing) {
 #pragma unroll
       for (int i = 0; i < (NC == 1 ? 1 : 2); i++) {
         const int column = 2 * t + i;
         if (column >= p.columns) continue;
-        float* piece = pieces + (size_t)part * stride + column * (width + 2);
+        float* piece = pieces + (size_t)part * stride + column * (width + 4);
 #pragma unroll
         for (int tile = 0; tile < 4; tile++)
 #pragma unroll
@@ -148,7 +148,7 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
             const int dim = slice * 64 + tile * 16 + half8 * 8 + g;
             const float value = out[tile][i + 2 * half8];
             if (p.crossParts > 1) store(piece + dim, value);
-            else if (dim < p.dKv) store(attended + column * innerPad + dim, __float2half(__fdividef(value, l[i])));
+            else if (dim < p.dKv) store(attended + column * innerPad + stored(head * p.dKv + dim), __float2half(__fdividef(value, l[i])));
           }
         if (p.crossParts > 1 && warp == 0 && g == 0) store(piece + width, m[i]), store(piece + width + 1, l[i]);
       }
@@ -163,11 +163,10 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
     STAMP(2, layer, 1913);
     consumers_sync();
     if (*s.word() == (unsigned)p.crossParts - 1) {
-      for (int i = threadIdx.x; i < p.columns << p.widthShift; i += CONSUMERS) {
+      for (int i = threadIdx.x * 4; i < p.columns << p.widthShift; i += CONSUMERS * 4) {
         const int column = i >> p.widthShift, dim = i & (width - 1);
-        const float* piece = pieces + column * (width + 2);
-        if (dim >= p.dKv) continue;
-        store(attended + column * innerPad + dim, __float2half(join_pieces(piece, piece + width, stride, p.crossParts, dim)));
+        const float* piece = pieces + column * (width + 4);
+        join_pieces(attended + column * innerPad, head * p.dKv, piece, piece + width, stride, p.crossParts, dim);
       }
       consumers_sync();
       if (threadIdx.x == 0) count_in(done);

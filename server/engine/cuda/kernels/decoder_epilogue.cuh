@@ -118,8 +118,8 @@ struct Epilogue {
     }
   }
 
-  // Stores values of neuron k scaled by the power of two that its 8 neighbours share.
-  __device__ __forceinline__ void store_hidden(const float (&v)[VALUES], int k, bool stores) {
+  // Stores values at k of [8][width], in the order of `stored`, scaled by the power of two that k's 8 neighbours share.
+  __device__ __forceinline__ void store_scaled(const float (&v)[VALUES], half* to, int8_t* powers, unsigned width, int k, bool stores) {
     int e[VALUES];
     half h[VALUES];
 #pragma unroll
@@ -130,28 +130,39 @@ struct Epilogue {
       e[i] = min(max((int)(__float_as_uint(top) >> 23) - 127, -100), 126);
       h[i] = __float2half(v[i] * power_of_two(-e[i]));
     }
-    const unsigned width = p.matrices[WO].chunks * CHUNK_K;
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
-      const unsigned place = (firstColumn + i) * width + k;
+      const unsigned place = (firstColumn + i) * width + stored(k);
       if (stores && firstColumn + i < p.columns) {
-        half* to = at<half>(p.hidden) + place;
-        store(to, h[i]);
-        if (k % 8 == 0) {
-          int8_t* power = at<int8_t>(p.exponents) + place / 8;
-          store(power, (int8_t)e[i]);
-        }
+        store(to + place, h[i]);
+        if (k % 8 == 0) store(powers + place / 8, (int8_t)e[i]);
       }
     }
   }
 
-  // Adds up the partial sums of each of this block's units in order, and does what follows each product.
-  __device__ __forceinline__ void product(int layer, int which, Best (&best)[VALUES]) {
+  // Stores row k of the residual stream: as it is, and as the next product takes it, but for the norm's factor. That joins
+  // the products' sums: it is not known before all blocks are done, and so each value is rounded once.
+  __device__ __forceinline__ void store_x(const float (&v)[VALUES], float gain, int k) {
+    const unsigned width = p.matrices[WI].chunks * CHUNK_K;
+    float g[VALUES];
+#pragma unroll
+    for (int i = 0; i < VALUES; i++) {
+      g[i] = v[i] * gain;
+      if (holds && firstColumn + i < p.columns) store(at<float>(p.x) + (firstColumn + i) * width + k, v[i]);
+    }
+    store_scaled(g, at<half>(p.normed), at<int8_t>(p.normedPowers), width, k, holds);
+  }
+
+  // Adds up the partial sums of each of this block's units in order, and does what follows each product. Twice compiled:
+  // for the products of a layer, and for the output layer with its running maxima.
+  template <bool OUTPUT>
+  __device__ __forceinline__ void product(int layer, int which, Best* best) {
     const Matrix& m = p.matrices[which];
     const int mine = turn(layer, which), dp = p.matrices[WI].chunks * CHUNK_K;
     const int inner = p.heads << p.widthShift, ip = (inner + CHUNK_K - 1) & ~(CHUNK_K - 1);
-    const bool adds = which == O || which == XO || which == WO;
-    float squares[VALUES] = {}, old[VALUES] = {};
+    const bool adds = !OUTPUT && (which == O || which == XO || which == WO);
+    const half* gains = at<const half>(p.norms) + (layer * 3 + (which == O ? 1 : which == XO ? 2 : 3)) * dp;  // of the next norm
+    float squares[VALUES] = {}, old[VALUES] = {}, gain = 0;
     unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
@@ -164,6 +175,7 @@ struct Epilogue {
 #pragma unroll
         for (int i = 0; i < VALUES; i++)
           if (firstColumn + i < p.columns) old[i] = __ldcg(at<float>(p.x) + (firstColumn + i) * dp + tile * TILE_ROWS + row);
+        gain = __half2float(__ldg(gains + tile * TILE_ROWS + row));
       };
       if (adds && part == m.parts - 1) load_x(group * m.group);
       STAMP(1, layer, 100 * which + 10);
@@ -201,12 +213,9 @@ struct Epilogue {
         if (adds) {  // x += W a, and the sums of squares that the next norm needs
           if (in > 0) load_x(tile);
 #pragma unroll
-          for (int i = 0; i < VALUES; i++) {
-            const float sum = old[i] + v[i];
-            squares[i] += sum * sum;
-            if (holds && firstColumn + i < p.columns) store(at<float>(p.x) + (firstColumn + i) * dp + n, sum);
-          }
-        } else if (which == WI) {
+          for (int i = 0; i < VALUES; i++) v[i] += old[i], squares[i] += v[i] * v[i];
+          store_x(v, gain, n);
+        } else if (!OUTPUT && which == WI) {
           float h[VALUES];
 #pragma unroll
           for (int i = 0; i < VALUES; i++) h[i] = activate(v[i], p.activation);
@@ -214,8 +223,9 @@ struct Epilogue {
 #pragma unroll
             for (int i = 0; i < VALUES; i++) h[i] *= __shfl_down_sync(~0u, v[i], NC == 1 ? 8 : 16);
           }
-          store_hidden(h, p.gated ? tile * 8 + (row & 7) : n, holds && (row < 8 || !p.gated));
-        } else if (which == QKV) {
+          store_scaled(h, at<half>(p.hidden), at<int8_t>(p.exponents), p.matrices[WO].chunks * CHUNK_K,
+                       p.gated ? tile * 8 + (row & 7) : n, holds && (row < 8 || !p.gated));
+        } else if (!OUTPUT && which == QKV) {
           const int third = (n >= inner) + (n >= 2 * inner), in3 = n - third * inner;
           half* cache = reinterpret_cast<half*>(at<uint8_t>(third == 1 ? p.keys : p.values) + layer * p.cacheStride);
           const int head = in3 >> p.widthShift, dim = in3 & (p.headWidth - 1);
@@ -225,11 +235,11 @@ struct Epilogue {
             if (third == 0) store(at<float>(p.q) + (firstColumn + i) * ip + in3, v[i]);
             else store(cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim, __float2half(v[i]));
           }
-        } else if (which == XQ) {
+        } else if (!OUTPUT && which == XQ) {
 #pragma unroll
           for (int i = 0; i < VALUES; i++)
-            if (holds && firstColumn + i < p.columns) store(at<half>(p.xqueries) + (firstColumn + i) * ip + n, __float2half(v[i]));
-        } else {
+            if (holds && firstColumn + i < p.columns) store(at<half>(p.xqueries) + (firstColumn + i) * ip + stored(n), __float2half(v[i]));
+        } else if (OUTPUT) {
 #pragma unroll
           for (int i = 0; i < VALUES; i++) {
             const float logit = v[i] * p.logitScale;
@@ -246,32 +256,30 @@ struct Epilogue {
   }
 
   __device__ void embed() {
-    const int mine = turn(p.layers, O), width = p.matrices[WI].chunks * CHUNK_K, groups = groups_of(p.matrices[O]);
+    const int mine = turn(p.layers, O), groups = groups_of(p.matrices[O]);
     float squares[VALUES] = {};
     for (int group = mine; group < groups; group += gridDim.x)
       for (int tile = group * p.matrices[O].group; tile < group * p.matrices[O].group + tiles_in_group(p.matrices[O], group); tile++) {
+        const int k = tile * TILE_ROWS + row;
+        float v[VALUES] = {};
 #pragma unroll
         for (int i = 0; i < VALUES; i++) {
           const int column = firstColumn + i;
-          if (column >= p.columns) continue;
-          float eight[8];
-          const int k = tile * TILE_ROWS + row;
-          embedding8(at<const uint8_t>(p.embedding), p.matrices[WI].chunks, p.tokens[column], k & ~7, eight);
-          float v = 0;
-#pragma unroll
-          for (int j = 0; j < 8; j++) v = (k & 7) == j ? eight[j] : v;
-          squares[i] += v * v;
-          float* to = at<float>(p.x) + (size_t)column * width + k;
-          if (holds) store(to, v);
+          if (column < p.columns) v[i] = embedding1(at<const uint8_t>(p.embedding), p.matrices[WI].chunks, p.tokens[column], k);
+          squares[i] += v[i] * v[i];
         }
+        store_x(v, __half2float(__ldg(at<const half>(p.norms) + k)), k);
       }
     if (mine < groups) store_squares(squares, mine);
   }
 
   // Joins this block's best logits with the others'; the last block to finish writes the results.
-  __device__ void output(Best (&best)[VALUES]) {
+  __device__ void output() {
     const int mine = turn(p.layers, HEAD), groups = groups_of(p.matrices[HEAD]), width = p.matrices[HEAD].tiles * TILE_ROWS;
     if (mine >= groups) return;
+    Best best[VALUES];
+    open(point(p.layers, 0), gridDim.x, true);
+    product<true>(p.layers, HEAD, best);
     float* bests = at<float>(p.bests);
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
@@ -309,26 +317,25 @@ struct Epilogue {
   __device__ void run() {
     const bool self = (int)blockIdx.x < p.columns * p.heads * ((p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS);
     const bool cross = (int)blockIdx.x < p.heads * p.crossParts;
-    Best best[VALUES];
     embed();
     arrive(point(0, 0));
 #pragma unroll 1
-    for (int layer = 0; layer <= p.layers; layer++) {
+    for (int layer = 0; layer < p.layers; layer++) {
 #pragma unroll 1
-      for (int phase = 0; phase < (layer < p.layers ? 8 : 1); phase++) {
+      for (int phase = 0; phase < 8; phase++) {
         const bool attends = phase == 1 || phase == 4;
-        const int which = layer == p.layers ? HEAD : phase - (phase > 1) - (phase > 4);
+        const int which = phase - (phase > 1) - (phase > 4);
         const bool works = phase == 1 ? self : phase == 4 ? cross : turn(layer, which) < groups_of(p.matrices[which]);
         const unsigned arrivals = phase == 2 ? p.columns * p.heads : phase == 5 ? p.heads : gridDim.x;
         if (works) open(point(layer, phase), arrivals, phase == 0 || phase == 3 || phase == 6);
         STAMP(1, layer, 6000 + phase);
         if (attends) continue;
-        product(layer, which, best);
-        if (layer < p.layers) arrive(phase == 7 ? point(layer + 1, 0) : point(layer, phase + 1));
+        product<false>(layer, which, nullptr);
+        arrive(phase == 7 ? point(layer + 1, 0) : point(layer, phase + 1));
         STAMP(1, layer, 5000 + phase);
       }
     }
-    output(best);
+    output();
   }
 };
 

@@ -109,6 +109,46 @@ __device__ __forceinline__ void copies_done() {
 #endif
 }
 
+// Asks the second-level cache for a stage, from 9.0 on.
+#if __CUDA_ARCH__ >= 900
+constexpr bool PREFETCHES = true;
+#else
+constexpr bool PREFETCHES = false;
+#endif
+__device__ __forceinline__ void prefetch(const uint8_t* from, int bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0],%1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+__device__ __forceinline__ void prefetch(const uint8_t* from, int bytes, uint64_t policy) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global.L2::cache_hint [%0],%1,%2;" ::"l"(from), "r"(bytes), "l"(policy) : "memory");
+#endif
+}
+
+// When the next stage may be asked for: while the copies stand still, not more than one in `pace` cycles, and none more than
+// `ahead` stages in front of them. Their number, and whether they stand still, another thread of the block keeps at `copied`.
+// False: the stage has been copied meanwhile.
+struct Pacer {
+  unsigned next = clock();
+  __device__ __forceinline__ bool turn(const int* copied, int stage, int ahead, int pace) {
+#if __CUDA_ARCH__ >= 700
+    while (true) {
+      const int state = *reinterpret_cast<const volatile int*>(copied), done = state >> 1;
+      if (stage < done) return false;
+      const unsigned now = clock();
+      const int late = now - next;
+      if ((state & 1) != 0 && stage - done < ahead && late >= 0) {
+        next = late > 2 * pace ? now : next + pace;  // what was not asked for in time is not made up for in a burst
+        return true;
+      }
+      __nanosleep(100);
+    }
+#endif
+    return false;
+  }
+};
+
 // Transposes an 8 x 8 matrix of fp16 across the warp: lane 4 g + t gives row g, columns 2t and 2t + 1.
 __device__ __forceinline__ uint32_t transpose8(uint32_t v) {
   asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(v) : "r"(v));

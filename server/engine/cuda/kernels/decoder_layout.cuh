@@ -12,7 +12,7 @@ struct Shape {
   static constexpr int SUM_FLOATS = CONSUMER_WARPS * TILE_ROWS * NC;  // partial sums of one unit
   static constexpr int SUMS = NC == 1 ? 4 : 2;                        // units whose partial sums can wait
   static constexpr int TILES_IN_PARTS = 8;                            // tiles that a block adds up over parts of K
-  static constexpr int WORK_BYTES = 17408;                            // partial sums (and x on its way), or what attention needs
+  static constexpr int WORK_BYTES = 17408;                            // partial sums (and activations on their way), or what attention needs
   static constexpr int TOTAL_BYTES = TILES_IN_PARTS * TILE_ROWS * NC * 4;
   static constexpr int FIXED_BYTES = BARRIER_BYTES + WORK_BYTES + TOTAL_BYTES;  // all but the ring
 };
@@ -31,10 +31,11 @@ struct Shared {
   __device__ __forceinline__ uint64_t* taken() const { return reinterpret_cast<uint64_t*>(base) + 41; }
   __device__ __forceinline__ uint64_t* scaled() const { return reinterpret_cast<uint64_t*>(base) + 42; }
   __device__ __forceinline__ unsigned* word() const { return reinterpret_cast<unsigned*>(base) + 88; }
+  __device__ __forceinline__ int* copied() const { return reinterpret_cast<int*>(base) + 90; }  // stages, by the producer
   __device__ __forceinline__ float* inverse() const { return reinterpret_cast<float*>(base) + 96; }  // 1 / rms of each column
 
   __device__ __forceinline__ uint8_t* work() const { return base + BARRIER_BYTES; }
-  __device__ __forceinline__ half* staging() const { return reinterpret_cast<half*>(work() + Shape<NC>::SUMS * Shape<NC>::SUM_FLOATS * 4); }
+  __device__ __forceinline__ uint8_t* staging() const { return work() + Shape<NC>::SUMS * Shape<NC>::SUM_FLOATS * 4; }  // one column
   __device__ __forceinline__ float* totals() const { return reinterpret_cast<float*>(work() + Shape<NC>::WORK_BYTES); }
   __device__ __forceinline__ uint8_t* stage(int slot) const { return base + Shape<NC>::FIXED_BYTES + slot * STAGE_BYTES; }
 };
@@ -75,6 +76,10 @@ struct Ring {
   __device__ __forceinline__ int slot_at(int ahead) const { return slot + ahead >= stages ? slot + ahead - stages : slot + ahead; }
   __device__ __forceinline__ uint32_t phase_at(int ahead) const { return slot + ahead >= stages ? phase ^ 1 : phase; }
 };
+
+// Where value k of a row of fp16 activations lies: of each 64, all first eights of the lanes' sixteens (multiply's B
+// fragments), then all second ones. So a quarter of a warp loads 64 bytes in one piece, instead of half of four sectors.
+__device__ __forceinline__ int stored(int k) { return (k & ~63) | (k & 8) << 2 | (k & 48) >> 1 | (k & 7); }
 
 __device__ __forceinline__ float power_of_two(int e) { return __int_as_float((e + 127) << 23); }
 

@@ -4,12 +4,15 @@
 
 namespace {
 
-template <int NC>
+// With AHEAD the same walk over all stages, `p.ahead` stages before the copies, which only asks the second-level cache to
+// fetch them: what the ring has no room for while the consumers wait is then near when they go on.
+template <int NC, bool AHEAD>
 struct Producer {
   const StepParams& p;
   const Shared<NC> s;
   Ring ring, landing;
   int issued = 0;
+  Pacer pacer;
   uint64_t policy;
 
   __device__ Producer(const StepParams& params, const Shared<NC>& shared) : p(params), s(shared), ring(params.stages), landing(params.stages) {
@@ -19,22 +22,36 @@ struct Producer {
   // Copies one stage into the next free slot. Only a few copies are under way at a time: enough to keep the memory busy,
   // and not so many that the loads and stores of the other roles wait behind them for microseconds.
   __device__ __forceinline__ void stage(const uint8_t* from, int bytes) {
+    if (AHEAD) {
+      if (pacer.turn(s.copied(), issued, p.ahead, p.pace)) prefetch(from, bytes, policy);
+      issued++;
+      return;
+    }
     if (issued >= p.inFlight) {
       barrier_wait(s.full(landing.slot), landing.phase);
       landing.advance(1);
     }
     issued++;
-    barrier_wait(s.empty(ring.slot), ring.phase ^ 1);
+    if (!barrier_test(s.empty(ring.slot), ring.phase ^ 1)) {
+      tell(2 * issued - 1);
+      barrier_wait(s.empty(ring.slot), ring.phase ^ 1);
+    }
 #ifdef FLAN_NO_COPY  // measuring only: the consumers alone, on garbage
     barrier_arrive(s.full(ring.slot));
 #else
     copy_stage(s.stage(ring.slot), from, bytes, s.full(ring.slot), policy);
 #endif
+    tell(2 * issued);
     ring.advance(1);
   }
 
+  // Twice the stages copied so far, and one more while the ring has no room.
+  __device__ __forceinline__ void tell(int state) {
+    if ((threadIdx.x & 31) == 0) *reinterpret_cast<volatile int*>(s.copied()) = state;
+  }
+
   __device__ __forceinline__ void product(int layer, int which) {
-    STAMP(0, layer, 100 * which);
+    if (!AHEAD) STAMP(0, layer, 100 * which);
     const Matrix& m = p.matrices[which];
     const uint8_t* base = at<const uint8_t>(m.weights) + (which == HEAD ? 0 : layer * p.layerStride);
     for_units<Shape<NC>::TILES_IN_PARTS>(m, turn(layer, which), [&](int group, int part, int) {
@@ -42,10 +59,25 @@ struct Producer {
 #pragma unroll 1
       for (int left = tiles_in_group(m, group) * chunks_in_part(m, part); left > 0; left -= STAGE_CHUNKS) {
         stage(from, min(left, STAGE_CHUNKS) * CHUNK_BYTES);
-        STAMP(0, layer, 100 * which + 1);
+        if (!AHEAD) STAMP(0, layer, 100 * which + 1);
         from += STAGE_BYTES;
       }
     });
+  }
+
+  // The keys and values of earlier tokens that this block's self-attention reads. They wait for nothing, but lie far: other
+  // layers' weights have passed through the second-level cache since the last step.
+  __device__ void cached(int layer) {
+    const unsigned most = (p.length + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS, together = p.columns * p.heads;
+    for (unsigned f = blockIdx.x; f < together * most; f += gridDim.x) {
+      const unsigned first = f / together * SPLIT_KEYS, column = f % together / p.heads, head = f % p.heads;
+      const unsigned fed = p.firstColumn + column, row = fed / p.perRow;
+      if (fed % p.perRow != 0 || (int)first >= p.length) continue;
+      const size_t from = ((size_t)((row * p.heads + head) * p.capacity + first) << p.widthShift) * 2;
+      const int bytes = min(SPLIT_KEYS, p.length - (int)first) << (p.widthShift + 1);
+      prefetch(at<const uint8_t>(p.keys) + layer * p.cacheStride + from, bytes);
+      prefetch(at<const uint8_t>(p.values) + layer * p.cacheStride + from, bytes);
+    }
   }
 
   __device__ void cross(int layer) {
@@ -62,11 +94,12 @@ struct Producer {
     for (int layer = 0; layer <= p.layers; layer++) {
 #pragma unroll 1
       for (int which = layer < p.layers ? QKV : HEAD; which <= (layer < p.layers ? WO : HEAD); which++) {
+        if (AHEAD && which == QKV) cached(layer);
         product(layer, which);
         if (which == XQ) cross(layer);
       }
     }
-    copies_done();
+    if (!AHEAD) copies_done();
   }
 };
 

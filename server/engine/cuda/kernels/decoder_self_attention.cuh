@@ -33,27 +33,40 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
     if ((int)split >= splits) continue;
 
     // Everything is loaded before anything is used. Keys beyond the position stand for it and get no weight.
+    // Narrow heads need fewer than four rounds: the rest are loaded as well and weigh nothing, because arrays whose
+    // loops may end early are kept in local memory.
     uint4 k[4], v[4];
     float extra[4];
     const float4* query = at<const float4>(p.q) + (column * query_width() + head * width + part * 8) / 4;
     const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
     const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
     const int firstKey = split * SPLIT_KEYS + warp * 4 + (lane >> (shift - 3));
+    const uint4* keyRow = reinterpret_cast<const uint4*>(keys) + part;
+    const uint4* valueRow = reinterpret_cast<const uint4*>(values) + part;
+    unsigned place[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) place[i] = min(firstKey + i * keysAtOnce, position);
+    if (p.rowOf) {
+      const uint8_t* rowOf = at<const uint8_t>(p.rowOf) + (size_t)row * p.capacity;
+      unsigned from[4];
+#pragma unroll
+      for (int i = 0; i < 4; i++) from[i] = rowOf[place[i]];
+#pragma unroll
+      for (int i = 0; i < 4; i++) place[i] += (from[i] * heads + head) * p.capacity;
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; i++) place[i] += (row * heads + head) * p.capacity;
+    }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      if (i * 64 >= width) break;
-      const int key = min(firstKey + i * keysAtOnce, position);
-      const unsigned from = p.rowOf ? at<const uint8_t>(p.rowOf)[(size_t)row * p.capacity + key] : row;
-      const size_t place = ((size_t)((from * heads + head) * p.capacity + key) << shift) / 8 + part;
-      k[i] = __ldcg(reinterpret_cast<const uint4*>(keys) + place);
-      v[i] = __ldcg(reinterpret_cast<const uint4*>(values) + place);
-      extra[i] = __ldg(bias + min(position - key, p.maxDistance));
+      k[i] = __ldcg(keyRow + ((size_t)place[i] << (shift - 3)));
+      v[i] = __ldcg(valueRow + ((size_t)place[i] << (shift - 3)));
+      extra[i] = __ldg(bias + min(max(position - firstKey - i * keysAtOnce, 0), p.maxDistance));
     }
     STAMP(2, layer, 902);
     float score[4], top = -1e30f;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      if (i * 64 >= width) break;
       const half2* h = reinterpret_cast<const half2*>(&k[i]);
       const float2 a = __half22float2(h[0]), bb = __half22float2(h[1]), c = __half22float2(h[2]), d = __half22float2(h[3]);
       score[i] = (fmaf(q0.x, a.x, q0.y * a.y) + fmaf(q0.z, bb.x, q0.w * bb.y)) + (fmaf(q1.x, c.x, q1.y * c.y) + fmaf(q1.z, d.x, q1.w * d.y));
@@ -62,20 +75,17 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
     for (int o = 16; o; o /= 2)
       if (o < lanes) {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-          if (i * 64 < width) score[i] += __shfl_xor_sync(~0u, score[i], o);
+        for (int i = 0; i < 4; i++) score[i] += __shfl_xor_sync(~0u, score[i], o);
       }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      if (i * 64 >= width) break;
-      score[i] = firstKey + i * keysAtOnce <= position ? score[i] + extra[i] : -INFINITY;
+      score[i] = i * 64 < width && firstKey + i * keysAtOnce <= position ? score[i] + extra[i] : -INFINITY;
       top = fmaxf(top, score[i]);
     }
     STAMP(2, layer, 903);
     float total = 0, sum[8] = {};
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      if (i * 64 >= width) break;
       const float weight = __expf(score[i] - top);
       total += weight;
       const half2* h = reinterpret_cast<const half2*>(&v[i]);
@@ -105,9 +115,9 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
       }
     }
     STAMP(2, layer, 911);
-    half* attended = at<half>(p.attended) + column * innerPad + head * p.dKv;
+    half* attended = at<half>(p.attended) + column * innerPad;
     if (splits == 1) {
-      if ((int)threadIdx.x < p.dKv) store(attended + threadIdx.x, __float2half(__fdividef(out, total)));
+      if ((int)threadIdx.x < p.dKv) store(attended + stored(head * p.dKv + threadIdx.x), __float2half(__fdividef(out, total)));
       consumers_sync();
       if (threadIdx.x == 0) count_in(done);
       continue;
@@ -123,8 +133,7 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
     if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + column * heads + head);
     consumers_sync();
     if (*s.word() == (unsigned)splits - 1) {
-      if ((int)threadIdx.x < p.dKv)
-        store(attended + threadIdx.x, __float2half(join_pieces(left, left + width, stride, splits, threadIdx.x)));
+      if ((int)threadIdx.x * 4 < width) join_pieces(attended, head * p.dKv, left, left + width, stride, splits, threadIdx.x * 4);
       consumers_sync();
       if (threadIdx.x == 0) count_in(done);
     }

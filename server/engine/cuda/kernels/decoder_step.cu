@@ -1,11 +1,12 @@
 // One decoder step of a T5 model as ONE kernel: embedding, all layers, output layer, and the choice of the next token.
 //
 // A step reads every decoder weight once, so its floor is the memory's speed, and everything here serves to keep the
-// memory busy. One block runs on each multiprocessor, with three roles that never change:
+// memory busy. One block runs on each multiprocessor, with four roles that never change:
 //
 // - the producer streams the int8 weights of *all* layers (and the cross-attention's keys and values), in program order,
 //   through a ring in shared memory. None of that depends on an activation, so it never waits for another block: while
-//   the consumers wait for one another, the ring fills.
+//   the consumers wait for one another, the ring fills. Once it is full, one more thread walks on along the same way and
+//   asks the second-level cache for what comes next, slowly enough not to be in the way of those who are waited for.
 // - 16 consumer warps multiply. Warp w always takes the same 256 of K, so it holds its part of the activations in
 //   registers as B fragments for a whole phase, and reads only weights from shared memory. No barrier joins the warps.
 // - the epilogue warp adds the 16 partial sums of each unit in a fixed order, applies what follows the product (residual
@@ -16,10 +17,11 @@
 // Nothing depends on how many columns there are: a column's result is the same, bit for bit, alone or among seven others.
 // Sums run in fixed orders; the only atomics count arrivals.
 //
-// fp16 range: the residual stream is fp32. Normed activations and attention outputs are bounded and go as fp16. The input
-// of wo is not bounded (T5 passes 65,504 there): each 8 values are stored scaled by a power of two, and a consumer brings
-// a 128-block to a common power, which joins the weight scale. That keeps fp16's 11 bits at any magnitude of fp32, where
-// bf16 would keep 8.
+// fp16 range: the residual stream is fp32, and attention outputs, which are bounded, go as fp16. The input of wo and that of
+// the normed products (residual stream x norm weights; the norm's factor is not known before all blocks are done, and joins
+// the sums) are not bounded (T5 passes 65,504 in both): each 8 values are stored scaled by a power of two, and a consumer
+// brings a 128-block to a common power, which joins the weight scale. That keeps fp16's 11 bits at any magnitude of fp32,
+// where bf16 would keep 8.
 //
 // Before compute capability 9.0 there is no bulk copy: there the producer warp's 32 lanes use cp.async instead.
 #include "decoder_cross_attention.cuh"
@@ -45,6 +47,7 @@ __device__ __forceinline__ void step(const StepParams& p) {
     barrier_init(s.ready(), 1);
     barrier_init(s.taken(), CONSUMER_WARPS);
     barrier_init(s.scaled(), 1);
+    *s.copied() = 0;
     barriers_ready();
   }
   // the next launch counts in other words, which nobody uses now
@@ -56,9 +59,11 @@ __device__ __forceinline__ void step(const StepParams& p) {
     Consumer<NC>(p, s).run();
   } else if (warp == EPILOGUE_WARP) {
     Epilogue<NC>(p, s).run();
-  } else {
+  } else if (warp == PRODUCER_WARP) {
     // one thread where the copy engine does the work, else all lanes of the warp
-    if (STAGE_ARRIVALS > 1 || (threadIdx.x & 31) == 0) Producer<NC>(p, s).run();
+    if (STAGE_ARRIVALS > 1 || (threadIdx.x & 31) == 0) Producer<NC, false>(p, s).run();
+  } else if (PREFETCHES && p.ahead > 0 && (threadIdx.x & 31) == 0) {
+    Producer<NC, true>(p, s).run();
   }
 }
 

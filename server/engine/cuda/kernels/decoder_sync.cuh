@@ -61,7 +61,7 @@ __device__ __forceinline__ void stamp(int role, int layer, int place) {
 }
 #define STAMP(role, layer, place) stamp(role, layer, place)
 #else
-#define STAMP(role, layer, place)
+#define STAMP(role, layer, place) (void)0
 #endif
 
 template <typename T>
