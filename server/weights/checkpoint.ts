@@ -176,9 +176,11 @@ export class Checkpoint implements TensorSource {
     const embedding = EMBEDDINGS.map((name) => this.#located.get(name)).find((found) => found !== undefined);
     if (!head || !embedding) return false;
     // PyTorch files name the same bytes twice.
-    if (head.file === embedding.file && head.info.offset === embedding.info.offset) return false;
     const { shape } = head.info;
-    if (shape.length !== 2 || shape.join() !== embedding.info.shape.join()) return true;
+    const place = ({ offset, scattered }: TensorInfo) => `${offset} ${scattered?.strides.join() ?? ''}`;
+    const sameShape = shape.join() === embedding.info.shape.join();
+    if (sameShape && head.file === embedding.file && place(head.info) === place(embedding.info)) return false;
+    if (shape.length !== 2 || !sameShape) return true;
     const spec = { shape, kind: 'matrix' } as const;
     const ours = this.rows({ ...spec, name: 'lm_head.weight' }, signal);
     const theirs = this.rows({ ...spec, name: 'shared.weight' }, signal);

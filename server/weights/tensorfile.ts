@@ -1,8 +1,10 @@
 /** A file of tensors that lie in it as plain bytes: opened once, and read in pieces. What kind of file, subclasses know. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { FlanError } from '../errors';
+import { crc32 } from './crc32';
 import { TensorError } from './errors';
-import { type CancelSignal, errorCode, throwIfCancelled } from './small';
+import { gather, type Scattered } from './scattered';
+import { type CancelSignal, errorCode, show, throwIfCancelled } from './small';
 
 /** Bytes of one element. */
 export const DTYPE_BYTES = {
@@ -29,9 +31,29 @@ export interface TensorInfo {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
+  /** Of its first element, from the start of the file. */
+  readonly offset: number;
+  /** Of all its elements. */
+  readonly bytes: number;
+  /** Absent: it lies row after row. */
+  readonly scattered?: Scattered;
+  /** What is known of the bytes that it lies in. */
+  readonly sum?: EntrySum;
+}
+
+/** A run of bytes whose CRC-32 its file tells. */
+export interface EntrySum {
+  /** What the file calls it. */
+  readonly name: string;
   /** From the start of the file. */
   readonly offset: number;
   readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** Bytes of the file that a tensor is read from. */
+export function extentOf({ bytes, scattered }: TensorInfo): number {
+  return scattered?.spanBytes ?? bytes;
 }
 
 /** A run of bytes of a tensor. The buffer is used again: it is valid until the next but one piece is asked for. */
@@ -41,6 +63,9 @@ export interface Piece {
   /** Starts at a multiple of 8 within its buffer. */
   readonly bytes: Uint8Array;
 }
+
+/** Bytes that are read at a time of what is not handed out as it is read. */
+const SPAN_PIECE_BYTES = 1024 * 1024;
 
 /** What a file that cannot be read is reported as. */
 export type FileProblem = (file: string, problem: string) => FlanError;
@@ -57,6 +82,10 @@ export interface OpenFile {
   readonly handle: ReadHandle;
   readonly fileBytes: number;
   readonly mtimeMs: number;
+  /** Its bytes are compared with a checksum of the whole file by whoever hands them out: no other sum is looked at. */
+  readonly summed?: boolean;
+  /** What a tensor does not need is not to be read: bytes come from a line, and pass once. */
+  readonly once?: boolean;
 }
 
 /**
@@ -91,6 +120,9 @@ export class TensorFile {
   readonly headerHash: string;
   readonly #handle: ReadHandle;
   readonly #problem: FileProblem;
+  readonly #once: boolean;
+  /** Offsets of the entries that were read through because several tensors share them. */
+  readonly #entries = new Map<number, Promise<void>>();
 
   constructor(file: OpenFile, tensors: ReadonlyMap<string, TensorInfo>, headerHash: string, problem: FileProblem) {
     this.path = file.path;
@@ -100,6 +132,7 @@ export class TensorFile {
     this.headerHash = headerHash;
     this.#handle = file.handle;
     this.#problem = problem;
+    this.#once = file.once === true;
   }
 
   /** @throws TensorError when there is no tensor of this name. */
@@ -111,13 +144,12 @@ export class TensorFile {
 
   /** All bytes of one tensor. Only for small ones: `pieces` streams. */
   async read(name: string): Promise<Uint8Array> {
-    const info = this.info(name);
-    const bytes = new Uint8Array(info.bytes);
-    await this.readInto(bytes, info, 0);
+    const bytes = new Uint8Array(this.info(name).bytes);
+    for await (const piece of this.pieces(name, Math.max(8, bytes.length))) bytes.set(piece.bytes, piece.offset);
     return bytes;
   }
 
-  /** Fills `target` from `from` bytes into the tensor on. */
+  /** Fills `target` from `from` bytes into a tensor that lies row after row. */
   async readInto(target: Uint8Array, info: TensorInfo, from: number): Promise<void> {
     if (from < 0 || from + target.length > info.bytes) throw new RangeError(`${info.name}: read beyond its end`);
     await this.readAt(target, info.offset + from);
@@ -129,32 +161,77 @@ export class TensorFile {
   }
 
   /**
-   * Streams one tensor in pieces of `pieceBytes` (the last one shorter); while one is worked on, the next is read.
+   * Streams one tensor in pieces of `pieceBytes`, whole elements (the last one shorter); while one is worked on, the next is
+   * read. The sum of its bytes, where the file tells one, is compared before the last piece is handed out.
    */
   async *pieces(name: string, pieceBytes: number, signal?: CancelSignal): AsyncGenerator<Piece, void, void> {
     const info = this.info(name);
-    const length = Math.min(pieceBytes, info.bytes);
-    const buffers = [new Uint8Array(length), new Uint8Array(info.bytes > length ? length : 0)] as const;
-    const start = (offset: number, i: number): Promise<Uint8Array> => {
-      const target = buffers[i % 2 === 0 ? 0 : 1].subarray(0, Math.min(length, info.bytes - offset));
-      const read = this.readInto(target, info, offset).then(() => target);
+    if (info.bytes === 0) return;
+    const { scattered: places, sum } = info;
+    const own = sum?.offset === info.offset && sum.bytes === extentOf(info);
+    if (sum && !own && !this.#once) await this.#checkEntry(sum, signal);
+    const runs = this.#runs(info.offset, extentOf(info), places ? SPAN_PIECE_BYTES : pieceBytes, signal);
+    const checked = own ? this.#checked(runs, sum) : runs;
+    if (!places) return yield* checked;
+    const span = new Uint8Array(places.spanBytes);
+    for await (const { offset, bytes } of checked) span.set(bytes, offset);
+    const size = DTYPE_BYTES[info.dtype];
+    const pieces = [0, 1].map(() => new Uint8Array(Math.min(pieceBytes, info.bytes)));
+    for (let i = 0, offset = 0; offset < info.bytes; i++, offset += pieceBytes) {
+      throwIfCancelled(signal);
+      const bytes = (pieces[i % 2] ?? span).subarray(0, Math.min(pieceBytes, info.bytes - offset));
+      gather(span, size, info.shape, places, offset / size, bytes);
+      yield { offset, bytes };
+    }
+  }
+
+  /** A run of bytes of the file in pieces, read ahead. */
+  async *#runs(start: number, total: number, pieceBytes: number, signal?: CancelSignal): AsyncGenerator<Piece> {
+    const length = Math.min(pieceBytes, total);
+    const buffers = [new Uint8Array(length), new Uint8Array(total > length ? length : 0)] as const;
+    const begin = (offset: number, i: number): Promise<Uint8Array> => {
+      const target = buffers[i % 2 === 0 ? 0 : 1].subarray(0, Math.min(length, total - offset));
+      const read = this.readAt(target, start + offset).then(() => target);
       read.catch(() => {}); // It is awaited below; until then it must not count as unhandled.
       return read;
     };
-    if (info.bytes === 0) return;
-    let pending: Promise<Uint8Array> | undefined = start(0, 0);
+    let pending: Promise<Uint8Array> | undefined = begin(0, 0);
     try {
       for (let i = 0, offset = 0; pending; i++) {
         throwIfCancelled(signal);
         const bytes: Uint8Array = await pending;
         const next = offset + bytes.length;
-        pending = next < info.bytes ? start(next, i + 1) : undefined;
+        pending = next < total ? begin(next, i + 1) : undefined;
         yield { offset, bytes };
         offset = next;
       }
     } finally {
       await pending?.catch(() => {});
     }
+  }
+
+  /** Hands pieces on, the last one only when the sum of all is right. */
+  async *#checked(pieces: AsyncIterable<Piece>, sum: EntrySum): AsyncGenerator<Piece> {
+    let crc = 0;
+    for await (const piece of pieces) {
+      crc = crc32(piece.bytes, crc);
+      if (piece.offset + piece.bytes.length === sum.bytes && crc !== sum.crc32) {
+        throw this.#problem(this.path, `its entry ${show(sum.name)} is damaged: its checksum (CRC-32) is another one.`);
+      }
+      yield piece;
+    }
+  }
+
+  /** Reads an entry through, once, because the tensors in it are only parts of it. */
+  async #checkEntry(sum: EntrySum, signal?: CancelSignal): Promise<void> {
+    let checked = this.#entries.get(sum.offset);
+    if (!checked) {
+      checked = (async () => {
+        for await (const _ of this.#checked(this.#runs(sum.offset, sum.bytes, SPAN_PIECE_BYTES, signal), sum));
+      })();
+      this.#entries.set(sum.offset, checked);
+    }
+    await checked;
   }
 
   async close(): Promise<void> {

@@ -3,12 +3,15 @@
  * or, from before PyTorch 1.6, several pickles and then the storages one after another. No Python code of a file is run.
  */
 import { createHash } from 'node:crypto';
+import { crc32 } from './crc32';
 import { TorchFileError } from './errors';
 import { Global, PickleError, type PickleHost, unpickle } from './pickle';
-import { show } from './small';
+import { MAX_REPEATED_BYTES, MAX_SPAN_BYTES, scattered } from './scattered';
+import { humanBytes, show } from './small';
 import {
   DTYPE_BYTES,
   type DType,
+  type EntrySum,
   type FileProblem,
   type OpenFile,
   readFully,
@@ -40,12 +43,16 @@ const STORAGES: Readonly<Record<string, DType>> = {
 class Storage {
   readonly key: string;
   readonly dtype: DType;
+  /** Elements of all that lies under the key. */
   readonly count: number;
+  /** The elements that are meant: old files have storages that are a part of another one. */
+  readonly part: { readonly from: number; readonly count: number };
 
-  constructor(key: string, dtype: DType, count: number) {
+  constructor(key: string, dtype: DType, count: number, part = { from: 0, count }) {
     this.key = key;
     this.dtype = dtype;
     this.count = count;
+    this.part = part;
   }
 }
 
@@ -80,7 +87,7 @@ export async function readTorchFile(file: OpenFile): Promise<TensorFile> {
   const { path } = file;
   const start = Buffer.alloc(Math.min(LEGACY_START.length, file.fileBytes));
   await readFully(file.handle, start, 0, path, problem);
-  const { pickle, value, places } = await guarded(path, () =>
+  const { pickle, value, places, check } = await guarded(path, () =>
     start.equals(LEGACY_START) ? readLegacy(file) : readArchive(file),
   );
   const tensors = new Map<string, TensorInfo>();
@@ -88,6 +95,7 @@ export async function readTorchFile(file: OpenFile): Promise<TensorFile> {
   for (const [name, tensor] of value) {
     if (typeof name === 'string' && tensor instanceof Tensor) tensors.set(name, infoOf(path, name, tensor, places));
   }
+  await check?.();
   return new TensorFile(file, tensors, createHash('sha256').update(pickle).digest('hex'), problem);
 }
 
@@ -95,7 +103,15 @@ interface Contents {
   readonly pickle: Uint8Array;
   readonly value: unknown;
   /** Where the bytes of every storage are. */
-  readonly places: ReadonlyMap<string, { readonly offset: number; readonly bytes: number }>;
+  readonly places: ReadonlyMap<string, Place>;
+  /** Compares the sums of what was read. Last: what is wrong with the content says more. */
+  readonly check?: () => Promise<void>;
+}
+
+interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly sum?: EntrySum;
 }
 
 async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
@@ -118,11 +134,17 @@ async function readArchive(file: OpenFile): Promise<Contents> {
     throw problem(file.path, 'its numbers are big-endian, which is not read.');
   }
   const pickle = await read(file, list.offset, list.bytes);
-  const places = new Map<string, { offset: number; bytes: number }>();
-  for (const [name, entry] of entries) {
-    if (name.startsWith(`${folder}data/`)) places.set(name.slice(folder.length + 'data/'.length), entry);
+  const places = new Map<string, Place>();
+  for (const [name, { offset, bytes, crc32: expected }] of entries) {
+    if (!name.startsWith(`${folder}data/`)) continue;
+    const sum = expected === undefined || file.summed ? {} : { sum: { name, offset, bytes, crc32: expected } };
+    places.set(name.slice(folder.length + 'data/'.length), { offset, bytes, ...sum });
   }
-  return { pickle, value: unpickle(pickle, 0, host).value, places };
+  const check = async () => {
+    if (list.crc32 === undefined || crc32(pickle) === list.crc32) return;
+    throw problem(file.path, `its entry ${show(listName)} is damaged: its checksum (CRC-32) is another one.`);
+  };
+  return { pickle, value: unpickle(pickle, 0, host).value, places, check };
 }
 
 /** Magic number, protocol, system, dictionary, list of storages; then each storage: its count in 8 bytes, its elements. */
@@ -145,7 +167,7 @@ async function readLegacy(file: OpenFile): Promise<Contents> {
   };
   const [, , , value, keys] = [next(), next(), next(), next(), next()];
   const header = pickle.subarray(0, at);
-  const places = new Map<string, { offset: number; bytes: number }>();
+  const places = new Map<string, Place>();
   for (const key of Array.isArray(keys) ? keys : []) {
     const storage = typeof key === 'string' ? storages.get(key) : undefined;
     if (!storage || at + 8 > file.fileBytes) throw problem(file.path, 'the file is cut short or damaged.');
@@ -171,12 +193,16 @@ async function read(file: OpenFile, offset: number, bytes: number): Promise<Buff
 
 const host: PickleHost = {
   persistent(id) {
-    const [kind, type, key, , count] = Array.isArray(id) ? id : [];
+    const [kind, type, key, , count, view] = Array.isArray(id) ? id : [];
     const dtype = type instanceof Global && Object.hasOwn(STORAGES, type.name) ? STORAGES[type.name] : undefined;
     if (kind !== 'storage' || typeof key !== 'string' || !isCount(count))
       throw new PickleError('has a storage that is damaged');
     if (!dtype) throw new PickleError(`has a storage of type ${type instanceof Global ? show(type.name) : 'unknown'}`);
-    return new Storage(key, dtype, count);
+    if (view === undefined || view === null) return new Storage(key, dtype, count);
+    const [, from, length] = Array.isArray(view) ? view : [];
+    if (!isCount(from) || !isCount(length) || from + length > count)
+      throw new PickleError('has a storage that is damaged');
+    return new Storage(key, dtype, count, { from, count: length });
   },
   call(name, args) {
     switch (name) {
@@ -184,6 +210,7 @@ const host: PickleHost = {
         return new Map();
       case 'torch._utils._rebuild_parameter':
         return args[0];
+      case 'torch._utils._rebuild_tensor':
       case 'torch._utils._rebuild_tensor_v2': {
         const [storage, start, shape, strides] = args;
         if (!(storage instanceof Storage)) throw new PickleError('has a tensor that is damaged');
@@ -209,14 +236,17 @@ function infoOf(path: string, name: string, tensor: Tensor, places: Contents['pl
   // The type that the list gives and the one that the bytes were written in are the same.
   if (storage.count * size !== place.bytes)
     throw fail(`is of ${place.bytes} bytes, but should be of ${storage.count * size}`);
-  let expected = 1;
-  for (let d = shape.length - 1; d >= 0; d--) {
-    if ((shape[d] ?? 0) > 1 && strides[d] !== expected) throw fail('is stored transposed, which is not read');
-    expected *= shape[d] ?? 0;
+  const spread = bytes === 0 ? undefined : scattered(shape, strides, size);
+  const extent = spread?.spanBytes ?? bytes;
+  const { part } = storage;
+  if (start * size + extent > part.count * size) throw fail('lies beyond its storage');
+  if (spread && extent > MAX_SPAN_BYTES) {
+    throw fail(`lies scattered over ${humanBytes(extent)}; up to ${humanBytes(MAX_SPAN_BYTES)} are read`);
   }
-  const offset = place.offset + start * size;
-  if (start * size + bytes > place.bytes) throw fail('lies beyond its storage');
-  return { name, dtype: storage.dtype, shape, offset, bytes };
+  if (spread && bytes > Math.max(extent, MAX_REPEATED_BYTES)) throw fail('repeats its values too often');
+  const offset = place.offset + (part.from + start) * size;
+  const sum = place.sum === undefined ? {} : { sum: place.sum };
+  return { name, dtype: storage.dtype, shape, offset, bytes, ...(spread ? { scattered: spread } : {}), ...sum };
 }
 
 function isCount(value: unknown): value is number {

@@ -6,6 +6,8 @@ import { type FileProblem, type OpenFile, readFully } from './tensorfile';
 export interface ZipEntry {
   readonly offset: number;
   readonly bytes: number;
+  /** Of its bytes; undefined where the writer of the file left it out. */
+  readonly crc32: number | undefined;
 }
 
 /** The end record and the longest comment that may follow it. */
@@ -53,7 +55,9 @@ export async function readZip(file: OpenFile, problem: FileProblem): Promise<Map
     const [size, packed, local] = sizes(directory, at, extra, fail);
     if (directory.readUInt16LE(at + 10) !== 0 || size !== packed)
       throw fail('it is compressed, which weights never are.');
-    found.push({ name, local, size, flags: directory.readUInt16LE(at + 8) });
+    // Nobody's weights have the sum 0: it stands for none.
+    const crc32 = directory.readUInt32LE(at + 16) || undefined;
+    found.push({ name, local, size, crc32, flags: directory.readUInt16LE(at + 8) });
     at = next;
   }
   const entries = new Map<string, ZipEntry>();
@@ -73,6 +77,7 @@ interface Listed {
   /** Where its own header is. */
   readonly local: number;
   readonly size: number;
+  readonly crc32: number | undefined;
   readonly flags: number;
 }
 
@@ -97,7 +102,7 @@ function checkOrder(
   }
 }
 
-async function findDirectory(file: OpenFile, problem: FileProblem): Promise<ZipEntry> {
+async function findDirectory(file: OpenFile, problem: FileProblem): Promise<Omit<ZipEntry, 'crc32'>> {
   const { path, fileBytes } = file;
   const fail = () => problem(path, 'it has no directory at its end: the file is cut short, or no PyTorch file.');
   const tailBytes = Math.min(fileBytes, TAIL_BYTES);
@@ -139,7 +144,8 @@ function sizes(directory: Buffer, at: number, extra: Buffer, fail: (text: string
  * Where an entry's bytes are, by its own header. It must be of the same name, and its extra fields as long as they say: a
  * length that is off by a few bytes would give other numbers for every weight.
  */
-async function locate(file: OpenFile, { name, local, size, flags }: Listed, problem: FileProblem): Promise<ZipEntry> {
+async function locate(file: OpenFile, listed: Listed, problem: FileProblem): Promise<ZipEntry> {
+  const { name, local, size, crc32, flags } = listed;
   const expected = Buffer.from(name);
   const start = local + 30 + expected.length;
   if (start > file.fileBytes) throw damaged(file, name, problem);
@@ -157,7 +163,7 @@ async function locate(file: OpenFile, { name, local, size, flags }: Listed, prob
   const extra =
     extraBytes <= read.length ? read.subarray(0, extraBytes) : await bytesAt(file, start, extraBytes, problem);
   if (!isWhole(extra)) throw damaged(file, name, problem);
-  return { offset, bytes: size };
+  return { offset, bytes: size, crc32 };
 }
 
 /** Whether extra fields, each with its length, end where they must. */

@@ -92,7 +92,7 @@ const PICKLE_WORDS: (string | Uint8Array)[] = [
 ];
 
 const torchFolder = join(process.cwd(), 'test', 'unit', 'weights', 'torch');
-const torchFiles = ['zip/pytorch_model.bin', 'legacy/pytorch_model.bin', 'views.bin'].map((name) => {
+const torchFiles = ['zip/pytorch_model.bin', 'legacy/pytorch_model.bin', 'views.bin', 'transposed.bin'].map((name) => {
   const bytes = readFileSync(join(torchFolder, name));
   return { bytes, zip: bytes.readUInt32LE(0) === 0x04034b50 };
 });
@@ -141,7 +141,7 @@ export const zip: Target = {
     Buffer.alloc(8, 0xff),
   ],
   damage(mutator) {
-    const of = mutator.pick([0, 2]);
+    const of = mutator.pick([0, 2, 3]);
     const whole = torchFiles[of]?.bytes ?? Buffer.alloc(0);
     if (mutator.below(6) === 0) return { bytes: mutator.cut(whole), of };
     return { bytes: mutator.binary(whole, zips[of]?.structure ?? []), of };

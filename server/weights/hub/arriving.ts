@@ -8,18 +8,23 @@ import { inspectWeightFile } from '../file';
 import { quantizerFor } from '../make';
 import { type OpenModel, openOriginal } from '../model';
 import { FORMAT_VERSION, scalesName } from '../plan';
+import { MAX_SPAN_BYTES } from '../scattered';
 import { humanBytes, inSteps } from '../small';
 import { QUANTIZER_VERSION } from '../store';
+import { extentOf } from '../tensorfile';
 import { diskErrors, WeightWriter } from '../writer';
 import { type HubPull, sizeOf } from './from_hub';
 import type { ListedFile } from './hub_file';
 import { errorsOf, type Journal } from './journal';
 import type { Pulled } from './progress';
-import { pullShard, type ShardTensor } from './shard';
+import { heldTogether, pullShard, type ShardTensor } from './shard';
 
 /** The header of a weight file, roughly. */
 export const HEADER_BYTES = 256 * 1024;
 const NOTE_MS = 250;
+
+/** Scattered tensors that share their bytes would all be in memory at once: such files come onto the disk first. */
+export class OverlapError extends Error {}
 
 export async function pullAsItArrives(pull: HubPull, raw: ReturnType<typeof rawConfig>): Promise<Pulled> {
   const { space, listing, files, options } = pull;
@@ -29,6 +34,7 @@ export async function pullAsItArrives(pull: HubPull, raw: ReturnType<typeof rawC
     model.source.check(model.wanted);
     await space.checkTarget({ repository: listing.repository, source: model.identity });
     const shards = shardsOf(model);
+    if ([...shards.values()].some((tensors) => heldTogether(tensors) > MAX_SPAN_BYTES)) throw new OverlapError();
     const weights = [...shards.keys()].map((name) => pull.listed(name));
     const companions = sizeOf(pull.companions);
     const total = sizeOf(weights) + companions;
@@ -53,8 +59,11 @@ function shardsOf(model: OpenModel & { readonly source: Checkpoint }): Map<strin
   const found = new Map<string, ShardTensor[]>(model.source.files.map(({ path }) => [basename(path), []]));
   for (const [index, spec] of model.wanted.entries()) {
     const { file, info } = model.source.placeOf(spec);
-    found.get(basename(file.path))?.push({ index, offset: info.offset, bytes: info.bytes });
+    const bytes = extentOf(info);
+    const held = info.scattered ? bytes : 0;
+    found.get(basename(file.path))?.push({ index, offset: info.offset, bytes, held });
   }
+  for (const tensors of found.values()) tensors.sort((a, b) => a.offset - b.offset);
   return new Map([...found].filter(([, tensors]) => tensors.length > 0));
 }
 

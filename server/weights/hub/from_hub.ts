@@ -12,7 +12,7 @@ import { DISK_MARGIN_BYTES, freeBytesOf } from '../make';
 import { humanBytes } from '../small';
 import { diskErrors } from '../writer';
 import type { Repository } from './address';
-import { pullAsItArrives } from './arriving';
+import { OverlapError, pullAsItArrives } from './arriving';
 import { HubChangedError, HubUnknownError, NoRangesError } from './errors';
 import type { ListedFile } from './hub_file';
 import { Journal } from './journal';
@@ -38,6 +38,7 @@ export async function pullFromHub(
   const keep = options.keepOriginal === true;
   const notes: string[] = [];
   let ranges = true;
+  let whole = keep;
   for (let tries = 1; ; tries++) {
     const pull = new HubPull(options, space, line, await listRepository(line, asked));
     try {
@@ -45,10 +46,13 @@ export async function pullFromHub(
       if (installed) return installed;
       await space.checkTarget(asked);
       const raw = await pull.config();
-      const pulled = await (keep || !ranges ? pullWholeFiles(pull, raw, { keep, ranges }) : pullAsItArrives(pull, raw));
+      const pulled = await (whole ? pullWholeFiles(pull, raw, { keep, ranges }) : pullAsItArrives(pull, raw));
       return { ...pulled, notes: [...notes, ...pulled.notes] };
     } catch (error) {
-      if (error instanceof NoRangesError && ranges) ranges = false;
+      if (error instanceof NoRangesError && ranges) {
+        ranges = false;
+        whole = true;
+      } else if (error instanceof OverlapError) whole = true;
       // A byte that was turned on the way makes a header wrong as well: a second look tells.
       else if (tries >= TRIES || !isWorthAnotherLook(error)) throw pull.explained(error);
       else notes.push(`Begun again: ${error.message}`);

@@ -129,7 +129,8 @@ export class RemoteFiles implements CheckpointFiles {
     const file = this.file(path);
     const remote = new RemoteFile(file);
     this.opened.set(path, remote);
-    return { path: file.label, handle: remote, fileBytes: file.bytes, mtimeMs: 0 };
+    const summed = file.sha256 !== undefined;
+    return { path: file.label, handle: remote, fileBytes: file.bytes, mtimeMs: 0, summed, once: true };
   }
 }
 

@@ -4,6 +4,7 @@ import { writeTensor } from '../make';
 import type { OpenModel } from '../model';
 import { scalesName } from '../plan';
 import type { Quantizer } from '../quantizer';
+import { MAX_SPAN_BYTES } from '../scattered';
 import type { WeightWriter } from '../writer';
 import { HubChangedError, HubChecksumError } from './errors';
 import type { DoneTensor, Journal } from './journal';
@@ -34,6 +35,24 @@ export interface ShardTensor {
   readonly index: number;
   readonly offset: number;
   readonly bytes: number;
+  /** Bytes of it that are in memory while it is read: all of one whose elements lie scattered. */
+  readonly held: number;
+}
+
+/**
+ * The most memory that tensors need whose places overlap: they are read at the same time, because bytes pass only once.
+ *
+ * @param tensors in the order of their offsets.
+ */
+export function heldTogether(tensors: readonly ShardTensor[]): number {
+  let [most, sum, end] = [0, 0, 0];
+  for (const { offset, bytes, held } of tensors) {
+    if (held === 0) continue;
+    sum = offset < end ? sum + held : held;
+    end = Math.max(end, offset + bytes);
+    most = Math.max(most, sum);
+  }
+  return most;
 }
 
 /**
@@ -83,6 +102,9 @@ class ShardAttempt {
   readonly #stream: ShardStream;
   #noting: Promise<void> | undefined;
   #waitForNote: (() => void) | undefined;
+  /** The tensors that are in memory now, and who waits until one of them leaves. */
+  readonly #held = new Set<ShardTensor>();
+  #waitForRoom: (() => void) | undefined;
   #ending = false;
   /** A tensor that cannot be quantized: the fault of the line if the sum turns out to be wrong, else of the model. */
   failure: TensorError | undefined;
@@ -118,7 +140,19 @@ class ShardAttempt {
       for (const tensor of this.#missing()) {
         if (this.failure) break;
         await this.#stream.reached(tensor.offset);
-        tasks.push(this.#write(tensor).catch((error: unknown) => this.#failed(error)));
+        while (!this.#hasRoom(tensor)) {
+          await new Promise<void>((resolve) => {
+            this.#waitForRoom = resolve;
+          });
+        }
+        if (tensor.held > 0) this.#held.add(tensor);
+        const task = this.#write(tensor).catch((error: unknown) => this.#failed(error));
+        tasks.push(
+          task.finally(() => {
+            this.#held.delete(tensor);
+            this.#waitForRoom?.();
+          }),
+        );
       }
       await Promise.all(tasks);
       const digest = await sum;
@@ -140,6 +174,16 @@ class ShardAttempt {
 
   #missing(): ShardTensor[] {
     return this.#tensors.filter(({ index }) => !this.#done.has(index));
+  }
+
+  /** Tensors that lie in the same bytes cannot wait for each other. */
+  #hasRoom({ offset, held }: ShardTensor): boolean {
+    let sum = held;
+    for (const other of this.#held) {
+      if (offset < other.offset + other.bytes) return true;
+      sum += other.held;
+    }
+    return held === 0 || sum === held || sum <= MAX_SPAN_BYTES;
   }
 
   #failed(error: unknown): void {
