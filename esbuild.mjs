@@ -61,6 +61,7 @@ await Promise.all([
       worker: 'server/runtime/worker.ts',
       meter: 'server/runtime/meter-worker.ts',
       quantizer: 'server/weights/quantize_thread.ts',
+      hasher: 'server/weights/hub/sha256_thread.ts',
       pull: 'server/runtime/pull-worker.ts',
       cli: 'server/cli.ts',
     },

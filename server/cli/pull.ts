@@ -27,6 +27,7 @@ export async function pull(command: Command, output: Output): Promise<void> {
       env: process.env,
       signal: stop.signal,
       quantizerFile: join(__dirname, 'quantizer.js'),
+      hasherFile: join(__dirname, 'hasher.js'),
       onProgress: ({ message, bytes, totalBytes }) =>
         output.progress(message, totalBytes > 0 ? bytes / totalBytes : undefined),
     });

@@ -15,8 +15,8 @@ if (parentPort !== null) {
   });
   const onProgress = (progress: Extract<FromPull, { kind: 'progress' }>['progress']) =>
     send({ kind: 'progress', progress });
-  const quantizerFile = join(__dirname, 'quantizer.js');
-  pullModel({ ...params, modelsDir, env: process.env, signal: stop.signal, quantizerFile, onProgress })
+  const threads = { quantizerFile: join(__dirname, 'quantizer.js'), hasherFile: join(__dirname, 'hasher.js') };
+  pullModel({ ...params, ...threads, modelsDir, env: process.env, signal: stop.signal, onProgress })
     .then((pulled) => send({ kind: 'done', pulled }))
     .catch((error: unknown) => {
       const message = error instanceof Error ? error.message : String(error);

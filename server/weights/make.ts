@@ -19,7 +19,7 @@ import { diskErrors, WeightWriter } from './writer';
 export const DISK_MARGIN_BYTES = 64 * 1024 * 1024;
 
 /** The smallest weight file that threads are started for. */
-const THREADS_FROM_BYTES = 64 * 1024 * 1024;
+export const THREADS_FROM_BYTES = 64 * 1024 * 1024;
 
 /** A name beside `out` that no other conversion uses, and that tells whose it is. */
 export function temporaryName(out: string): string {

@@ -250,7 +250,9 @@ export class HubStandIn {
     const source =
       file.content instanceof Uint8Array
         ? Readable.from(portions(file.content.subarray(from, to)))
-        : createReadStream(file.content.file, { start: from, end: to - 1, highWaterMark: 256 * 1024 });
+        : 'file' in file.content
+          ? createReadStream(file.content.file, { start: from, end: to - 1, highWaterMark: 256 * 1024 })
+          : Readable.from(file.content.read(from, to));
     await pipeline(source, this.#through(fault, from, response), response).catch(() => response.destroy());
   }
 

@@ -2,7 +2,14 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 
-export type Content = Uint8Array | { readonly file: string };
+export type Content = Uint8Array | { readonly file: string } | MadeContent;
+
+/** A file that is made while it is read. */
+export interface MadeContent {
+  readonly bytes: number;
+  readonly sha256: string;
+  read(from: number, to: number): Iterable<Uint8Array>;
+}
 
 export interface HubFile {
   readonly content: Content;
@@ -42,7 +49,10 @@ export function entryOf(path: string, file: HubFile): unknown {
     `version https://git-lfs.github.com/spec/v1\noid sha256:${file.sha256}\nsize ${file.bytes}\n`,
   );
   const content = file.content;
-  const whole = () => (content instanceof Uint8Array ? content : readFileSync(content.file));
+  const whole = () => {
+    if (content instanceof Uint8Array) return content;
+    return 'file' in content ? readFileSync(content.file) : Buffer.concat([...content.read(0, content.bytes)]);
+  };
   const oid = gitSum(file.lfs ? pointer : whole());
   const lfs = { oid: file.sha256, size: file.bytes, pointerSize: pointer.length };
   return { type: 'file', path, oid, size: file.bytes, ...(file.lfs ? { lfs } : {}) };
@@ -50,12 +60,14 @@ export function entryOf(path: string, file: HubFile): unknown {
 
 export function hubFile(path: string, content: Content): HubFile {
   const lfs = /\.(safetensors|bin|model|msgpack|h5|gguf)$/.test(path);
-  const bytes = content instanceof Uint8Array ? content.length : statSync(content.file).size;
+  const bytes =
+    content instanceof Uint8Array ? content.length : 'file' in content ? statSync(content.file).size : content.bytes;
   const sha256 = sum(content);
   return { content, bytes, sha256, etag: `"${sha256.slice(0, 32)}"`, lfs };
 }
 
 function sum(content: Content): string {
+  if ('sha256' in content) return content.sha256;
   const hash = createHash('sha256');
   if (content instanceof Uint8Array) return hash.update(content).digest('hex');
   const handle = openSync(content.file, 'r');

@@ -91,6 +91,7 @@ async function write(
   const names = model.plan.specs.map(({ name }) => name);
   const writer = await openWriter(pull, model, resumed ? finishedIn(shards.keys(), journal, names) : []);
   const quantizer = quantizerFor(model.plan.dataBytes, pull.options);
+  const hasher = pull.hasher(model.plan.dataBytes);
   try {
     for (const [name, tensors] of shards) {
       const remote = pull.files.opened.get(name);
@@ -98,7 +99,9 @@ async function write(
       const onBytes = (bytes: number) => pull.arrived(bytes);
       const onNote = (note: string) => pull.notes.push(note);
       const { limits } = pull;
-      await pullShard(remote, tensors, { model, writer, quantizer, journal, limits, noteMs, signal, onBytes, onNote });
+      await pullShard(remote, tensors, {
+        ...{ model, writer, quantizer, hasher, journal, limits, noteMs, signal, onBytes, onNote },
+      });
     }
     const { dataBytes } = model.plan;
     const message = `Reading ${humanBytes(dataBytes)} once more for their checksum`;
@@ -110,6 +113,7 @@ async function write(
     throw error;
   } finally {
     await quantizer.close();
+    await hasher.close();
   }
   await diskErrors(weights, () => rename(partial, weights));
 }

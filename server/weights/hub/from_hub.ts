@@ -8,12 +8,13 @@ import { modelTypeOf, rawConfig } from '../config';
 import { COMPANIONS, tokenizerNotes } from '../convert';
 import { DiskSpaceError, NotAModelError, SafetensorsError, TorchFileError } from '../errors';
 import { inspectWeightFile } from '../file';
-import { DISK_MARGIN_BYTES, freeBytesOf } from '../make';
+import { DISK_MARGIN_BYTES, freeBytesOf, THREADS_FROM_BYTES } from '../make';
 import { humanBytes } from '../small';
 import { diskErrors } from '../writer';
 import type { Repository } from './address';
 import { OverlapError, pullAsItArrives } from './arriving';
 import { HubChangedError, HubUnknownError, NoRangesError } from './errors';
+import { Hasher } from './hasher';
 import type { ListedFile } from './hub_file';
 import { Journal } from './journal';
 import type { Line } from './line';
@@ -104,6 +105,12 @@ export class HubPull {
       throw new NotAModelError(`${repository} has ${what}. Choose another model or another revision of it.`);
     }
     return raw;
+  }
+
+  /** For files of so many bytes in all; the caller closes it. A small model is fetched before a thread has started. */
+  hasher(bytes: number): Hasher {
+    const { hasherFile, threadsFromBytes = THREADS_FROM_BYTES } = this.options;
+    return new Hasher(bytes < threadsFromBytes ? undefined : hasherFile);
   }
 
   listed(path: string): ListedFile {

@@ -27,8 +27,9 @@ export interface PullOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
-  /** The built thread that quantizes, and from which size of the weight file on threads are used (see `convertCheckpoint`). */
+  /** The built threads that quantize and hash, and from which size of the weight file on they are used (see `convertCheckpoint`). */
   readonly quantizerFile?: string | undefined;
+  readonly hasherFile?: string | undefined;
   readonly threadsFromBytes?: number;
   /** Seams for tests. */
   readonly lineLimits?: Partial<LineLimits> | undefined;

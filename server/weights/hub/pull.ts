@@ -2,6 +2,7 @@
  * From a model's name to an installed model: from a folder of this machine, from the Hugging Face cache, or from the hub.
  * What comes out is byte for byte what converting the same files gives.
  */
+import { setMaxListeners } from 'node:events';
 import { isAbsolute } from 'node:path';
 import { convertFolder } from '../convert';
 import { hubAddress, installName, parseRepository, type Repository } from './address';
@@ -21,6 +22,8 @@ import { installedAs, Workspace } from './workspace';
  */
 export async function pullModel(options: PullOptions): Promise<Pulled> {
   const { model, modelsDir, env, signal } = options;
+  // Every request under way listens; Node takes more than ten for a mistake.
+  setMaxListeners(0, signal);
   const space = new Workspace(modelsDir, options.name === undefined ? defaultName(model) : installName(options.name));
   const asked = isAbsolute(model) ? undefined : parseRepository(model);
   const hub = hubAddress(options.hubUrl, env);

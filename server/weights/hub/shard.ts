@@ -7,9 +7,9 @@ import type { Quantizer } from '../quantizer';
 import { MAX_SPAN_BYTES } from '../scattered';
 import type { WeightWriter } from '../writer';
 import { HubChangedError, HubChecksumError } from './errors';
+import type { Hasher } from './hasher';
 import type { DoneTensor, Journal } from './journal';
 import type { RemoteFile } from './remote_file';
-import { Sha256 } from './sha256';
 import { ShardStream, type StreamLimits } from './shard_stream';
 
 /** How often a shard is fetched whose sum is wrong. */
@@ -19,6 +19,7 @@ export interface ShardDeps {
   readonly model: OpenModel;
   readonly writer: WeightWriter;
   readonly quantizer: Quantizer;
+  readonly hasher: Hasher;
   readonly journal: Journal;
   readonly limits: StreamLimits;
   /** Shortest time between two notes in the journal, each of which waits for the disk. */
@@ -115,11 +116,11 @@ class ShardAttempt {
     const record = deps.journal.shard(remote.file.path);
     for (const [index, tensor] of record?.done ?? []) this.#done.set(index, tensor);
     this.#tensors = [...tensors].sort((a, b) => a.offset - b.offset);
-    const hash = record?.hash ? Sha256.restore(record.hash) : new Sha256();
-    this.#noted = hash.bytes;
+    this.#noted = record?.at ?? 0;
     this.#stream = new ShardStream({
       file: remote.file,
-      hash,
+      hasher: deps.hasher,
+      ...(record?.hash ? { state: record.hash } : {}),
       wanted: this.#missing(),
       limits: deps.limits,
       onBytes: deps.onBytes,

@@ -3,8 +3,8 @@
  * file, and read by whoever waits for a part of it. No more than a window of it is in memory: a segment leaves when it is
  * hashed and all that is wanted of it was read.
  */
+import type { FileHash, Hasher } from './hasher';
 import type { HubFile } from './hub_file';
-import type { Sha256 } from './sha256';
 
 export interface StreamLimits {
   /** Ranges that are fetched at the same time. */
@@ -27,8 +27,9 @@ export const STREAM_LIMITS: StreamLimits = {
 
 export interface StreamOptions {
   readonly file: HubFile;
-  /** Of everything before its `bytes`: the stream begins there. */
-  readonly hash: Sha256;
+  readonly hasher: Hasher;
+  /** The state of its SHA-256 after some bytes: the stream begins there. Absent: at its start. */
+  readonly state?: string;
   /** What will be read, once each; parts that overlap are read as often as they are listed. */
   readonly wanted: readonly { readonly offset: number; readonly bytes: number }[];
   readonly limits: StreamLimits;
@@ -48,7 +49,7 @@ interface Segment {
 
 export class ShardStream {
   readonly #options: StreamOptions;
-  readonly #hash: Sha256;
+  readonly #hash: FileHash;
   /** Where the hash's state is kept: at the end of everything that is wanted. */
   readonly #marks: readonly number[];
   readonly #states = new Map<number, string>();
@@ -64,12 +65,12 @@ export class ShardStream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#hash = options.hash;
-    this.#next = options.hash.bytes;
+    this.#hash = options.hasher.begin(options.state);
+    this.#next = this.#hash.bytes;
     this.#segmentBytes = options.limits.minSegment;
     const ends = options.wanted.map(({ offset, bytes }) => offset + bytes);
     this.#marks = [...new Set(ends)].filter((end) => end > this.#next).sort((a, b) => a - b);
-    this.#states.set(this.#next, this.#hash.save());
+    this.#states.set(this.#next, this.#hash.start);
   }
 
   /** Up to here the file is hashed. */
@@ -160,7 +161,7 @@ export class ShardStream {
       unread += Math.max(0, Math.min(to, offset + bytes) - Math.max(from, offset));
     }
     const spare = this.#spare.findIndex((buffer) => buffer.length === to - from);
-    const bytes = this.#spare.splice(spare, spare < 0 ? 0 : 1)[0] ?? new Uint8Array(to - from);
+    const bytes = this.#spare.splice(spare, spare < 0 ? 0 : 1)[0] ?? this.#options.hasher.memory(to - from);
     const segment: Segment = { from, to, bytes, state: 'fetching', unread };
     this.#segments.push(segment);
     this.#wake();
@@ -175,26 +176,24 @@ export class ShardStream {
           const segment = this.#segments.find(({ from }) => from === this.#hash.bytes);
           if (segment?.state !== 'arrived' || this.#failure) return;
           await this.#options.onOrdered?.(segment.bytes, segment.from);
-          this.#hashSegment(segment);
+          await this.#hashSegment(segment);
           segment.state = 'hashed';
           this.#release(segment);
           this.#wake();
-          // Hashing takes the thread: others are to have their turn.
+          // Where hashing takes this thread, others are to have their turn.
           await new Promise((resolve) => setImmediate(resolve));
         }
       })
       .catch((error: unknown) => this.stop(error));
   }
 
-  #hashSegment({ from, to, bytes }: Segment): void {
-    let at = from;
-    for (const mark of this.#marks) {
-      if (mark <= from || mark > to) continue;
-      this.#hash.update(bytes.subarray(at - from, mark - from));
-      this.#states.set(mark, this.#hash.save());
-      at = mark;
-    }
-    this.#hash.update(bytes.subarray(at - from));
+  async #hashSegment({ from, to, bytes }: Segment): Promise<void> {
+    const marks = this.#marks.filter((mark) => mark > from && mark <= to);
+    const states = await this.#hash.update(
+      bytes,
+      marks.map((mark) => mark - from),
+    );
+    for (const [i, mark] of marks.entries()) this.#states.set(mark, states[i] ?? '');
   }
 
   #release(segment: Segment): void {

@@ -2,6 +2,7 @@
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { diskErrors } from '../writer';
 import { HubChecksumError } from './errors';
+import type { Hasher } from './hasher';
 import type { HubFile } from './hub_file';
 import { Sha256 } from './sha256';
 import { ShardStream, type StreamLimits } from './shard_stream';
@@ -10,6 +11,7 @@ const TRIES = 3;
 const READ_BYTES = 4 * 1024 * 1024;
 
 export interface WholeDeps {
+  readonly hasher: Hasher;
   readonly limits: StreamLimits;
   /** False: the server sends only whole files, from the start. */
   readonly ranges: boolean;
@@ -70,7 +72,8 @@ async function append(file: HubFile, handle: FileHandle, part: string, deps: Who
   }
   const stream = new ShardStream({
     file,
-    hash,
+    hasher: deps.hasher,
+    state: hash.save(),
     wanted: [],
     limits: deps.limits,
     onBytes: deps.onBytes,

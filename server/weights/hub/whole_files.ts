@@ -36,13 +36,15 @@ export async function pullWholeFiles(
   await pull.checkSpace(total + dataBytes + HEADER_BYTES);
   pull.measure(total, 0);
   await pull.fetchCompanions();
-  for (const name of names) {
-    await fetchWhole(pull.files.file(name), join(space.folder, name), {
-      limits,
-      ranges,
-      onBytes: (bytes) => pull.arrived(bytes),
-      onNote: (note) => pull.notes.push(note),
-    });
+  const hasher = pull.hasher(dataBytes);
+  const onBytes = (bytes: number) => pull.arrived(bytes);
+  const onNote = (note: string) => pull.notes.push(note);
+  try {
+    for (const name of names) {
+      await fetchWhole(pull.files.file(name), join(space.folder, name), { hasher, limits, ranges, onBytes, onNote });
+    }
+  } finally {
+    await hasher.close();
   }
   const { signal, quantizerFile, openOutput, freeBytes } = options;
   const { notes } = await convertCheckpoint({

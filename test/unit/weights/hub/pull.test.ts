@@ -1,9 +1,10 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 import { lookAt } from '../../../../server/weights/hub/look';
-import { writeCheckpoint } from '../support';
-import { Place } from './support';
+import { rejection, writeCheckpoint } from '../support';
+import { Place, prepared } from './support';
 
 const fixtures = resolve('test/fixtures/checkpoints');
 const torch = resolve('test/unit/weights/torch');
@@ -30,6 +31,29 @@ describe('a model of the hub is byte for byte what converting its folder gives',
     expect(place.installed('kept')).toMatchObject(expected);
     const originals = readdirSync(source).filter((name) => /safetensors|\.bin/.test(name));
     expect(Object.keys(place.installed('kept'))).toEqual(expect.arrayContaining(originals));
+  });
+
+  it('with threads that quantize and hash, also where the original is kept', async () => {
+    const { place, expected } = await prepared();
+    const built = (name: string, entry: string) => {
+      const outfile = join(place.dir, name);
+      buildSync({ entryPoints: [resolve(entry)], outfile, bundle: true, platform: 'node', target: 'node20' });
+      return outfile;
+    };
+    const threads = {
+      quantizerFile: built('quantizer.cjs', 'server/weights/quantize_thread.ts'),
+      hasherFile: built('hasher.cjs', 'server/weights/hub/sha256_thread.ts'),
+      threadsFromBytes: 0,
+    };
+    await place.pull('google/tiny', threads);
+    expect(place.installed('tiny')).toEqual(expected);
+    await place.pull('google/tiny', { ...threads, name: 'kept', keepOriginal: true });
+    expect(place.installed('kept')).toMatchObject(expected);
+    // A thread that cannot start is an error, and what was fetched stays.
+    const broken = { ...threads, hasherFile: join(place.dir, 'none.cjs'), name: 'again' };
+    expect((await rejection(place.pull('google/tiny', broken))).message).toMatch(/thread/);
+    await place.pull('google/tiny', { ...threads, name: 'again' });
+    expect(place.installed('again')).toEqual(expected);
   });
 
   it('an output layer of its own that config.json does not tell of, and one that is a copy', async () => {

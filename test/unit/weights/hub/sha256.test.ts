@@ -1,7 +1,11 @@
 import { createHash } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Hasher } from '../../../../server/weights/hub/hasher';
 import { Sha256 } from '../../../../server/weights/hub/sha256';
-import { randomOf } from '../support';
+import { randomOf, rejection, temporaryFolder } from '../support';
 
 const random = randomOf(5);
 const bytes = Uint8Array.from({ length: 300_000 }, () => Math.floor(random() * 256));
@@ -46,5 +50,52 @@ describe('SHA-256', () => {
     for (const bad of ['', 'x', saved.slice(0, -1), saved.slice(0, -2), `${saved}00`, saved.replace(' ', '  ')]) {
       expect(() => Sha256.restore(bad)).toThrow(RangeError);
     }
+  });
+});
+
+describe('hashing on a thread', () => {
+  const folder = temporaryFolder();
+  const threadFile = join(folder, 'hasher.cjs');
+  buildSync({
+    entryPoints: [resolve('server/weights/hub/sha256_thread.ts')],
+    ...{ outfile: threadFile, bundle: true, platform: 'node', target: 'node20' },
+  });
+  const hashers: Hasher[] = [];
+  const hasherOf = (file?: string) => {
+    const hasher = new Hasher(file);
+    hashers.push(hasher);
+    return hasher;
+  };
+  afterEach(async () => {
+    for (const hasher of hashers.splice(0)) await hasher.close();
+  });
+
+  it.each([
+    ['none', undefined],
+    ['one', threadFile],
+  ])('%s: sums and the states at places in between', async (_, file) => {
+    const hasher = hasherOf(file);
+    const memory = hasher.memory(bytes.length);
+    memory.set(bytes);
+    const whole = hasher.begin();
+    const ends = [1, 64, 100_000, 199_999];
+    const states = await whole.update(memory.subarray(0, 200_000), ends);
+    expect(states).toEqual(ends.map((end) => new Sha256().update(bytes.subarray(0, end)).save()));
+    await whole.update(memory.subarray(200_000), []);
+    expect(whole.bytes).toBe(bytes.length);
+    expect(await whole.digest()).toBe(sumOf(bytes));
+    // Another file, from where an earlier one stopped.
+    const rest = hasher.begin(states[2]);
+    expect(rest.bytes).toBe(100_000);
+    await rest.update(memory.subarray(100_000), []);
+    expect(await rest.digest()).toBe(sumOf(bytes));
+  });
+
+  it('a thread that ends is told to whoever waits, and to whoever asks later', async () => {
+    const broken = join(folder, 'broken.cjs');
+    writeFileSync(broken, "require('node:worker_threads').parentPort.on('message', () => process.exit(3));");
+    const hash = hasherOf(broken).begin();
+    expect((await rejection(hash.update(bytes, []))).message).toMatch(/A thread .* ended unexpectedly \(exit code 3\)/);
+    expect((await rejection(hash.digest())).message).toMatch(/exit code 3/);
   });
 });
