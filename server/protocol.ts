@@ -198,10 +198,12 @@ export interface PullParams extends HubChoice {
 /**
  * `preparing`: listing, headers, disk space. `downloading`: fetched and quantized in one go (with `keepOriginal`, fetched).
  * `converting`: quantizing local files. `checking`: what was written is read again. `paused`: unfinished and not running;
- * a pull of the same model goes on from there.
+ * a pull of the same model goes on from there. `waiting`: another process, as the command line, pulls it; the bytes are those
+ * that it has noted, and a pull of the same model waits for it.
  */
 export type PullState =
   | 'preparing'
+  | 'waiting'
   | 'downloading'
   | 'converting'
   | 'checking'

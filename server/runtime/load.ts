@@ -6,12 +6,12 @@
 import type { Candidate } from '../engine/candidate';
 import type { StopSignal } from '../engine/engine';
 import { OutOfMemoryError } from '../engine/errors';
-import { candidates, createEngine } from '../engine/select';
+import { candidates, checkRoom, createEngine, type Held } from '../engine/select';
 import type { EngineChoice, Progress, WeightChoice } from '../protocol';
 import type { TaskModel } from '../tasks/model';
 import { profileFor } from '../tasks/profiles';
 import { TextCodec } from '../text/codec';
-import { resolveWeights } from '../weights/store';
+import { resolveWeights, weightSize } from '../weights/store';
 import type { ModelFolder } from './models';
 
 export interface LoadRequest {
@@ -28,6 +28,10 @@ export interface LoadRequest {
    * a wrong folder costs nobody the model that worked.
    */
   readonly free?: () => Promise<void>;
+  /** The model that `free` frees. */
+  readonly held?: Held;
+  /** Seam for tests. */
+  readonly find?: typeof candidates;
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -56,13 +60,16 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
 }
 
 async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest): Promise<LoadedModel> {
-  const { engine: choice, weights, cacheDir, quantizerFile, signal, onProgress } = request;
+  const { engine: choice, weights, cacheDir, quantizerFile, signal, onProgress, find = candidates } = request;
   const start = performance.now();
   const loading = (message: string, fraction?: number) =>
     onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
   loading(`Loading ${name}`);
-  // While another model is loaded, a look at the memory would find too little.
-  const early = request.free === undefined ? lookEarly(choice, weights) : undefined;
+  // While another model is loaded, a look at the memory finds too little for it to be the last word.
+  const early = request.free === undefined ? lookEarly(find(), choice, weights) : undefined;
+  // Reading 20 GB for their checksum takes a minute: what has no room is told before.
+  const size = await weightSize(dir, weights);
+  if (size) await checkRoom(size, { choice, weights, held: request.held, candidates: early ?? find() });
   const { config, file, notes } = await resolveWeights({
     dir,
     format: weights,
@@ -72,13 +79,13 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress: ({ message, fraction }) => loading(message, fraction),
   });
   const codec = await TextCodec.open(dir);
-  if (await mayWork(choice)) await request.free?.();
+  if (await mayWork(find(), choice)) await request.free?.();
   const { engine, why } = await createEngine({
     choice,
     weights,
     file,
     config,
-    ...(early === undefined ? {} : { candidates: early }),
+    candidates: early ?? find(),
     onProgress: (fraction) => loading(`Loading ${name}`, fraction),
   });
   const loadMs = performance.now() - start;
@@ -86,14 +93,14 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
 }
 
 /** False when the engine that was named cannot be used here: then nothing has to make room for it. */
-async function mayWork(choice: EngineChoice): Promise<boolean> {
-  const named = candidates().find((candidate) => candidate.name === choice);
+async function mayWork(all: readonly Candidate[], choice: EngineChoice): Promise<boolean> {
+  const named = all.find((candidate) => candidate.name === choice);
   return named === undefined ? choice === 'auto' : (await named.probe()).ok;
 }
 
 /** Looking for devices takes a child process some time: it may do so while the weights are checked here. */
-function lookEarly(choice: EngineChoice, weights: WeightChoice): readonly Candidate[] {
-  return candidates().map((candidate) => {
+function lookEarly(all: readonly Candidate[], choice: EngineChoice, weights: WeightChoice): readonly Candidate[] {
+  return all.map((candidate) => {
     const wanted = weights === 'fp32' ? candidate.name === 'cpu' : choice === 'auto' || choice === candidate.name;
     if (!wanted) return candidate;
     const probe = candidate.probe();

@@ -8,7 +8,7 @@ import { FlanError, UsageError } from '../errors';
 import type { CancelPullParams, PullInfo, PullParams, PullState } from '../protocol';
 import { installName, parseRepository } from '../weights/hub/address';
 import { defaultName } from '../weights/hub/cache';
-import { ModelExistsError } from '../weights/hub/errors';
+import { ModelExistsError, PullRunsError } from '../weights/hub/errors';
 import { discardPull } from '../weights/hub/installed';
 import { unfinishedPulls, Workspace } from '../weights/hub/workspace';
 import { type FromPull, type PullJob, STOP_PULL } from './pull-messages';
@@ -86,7 +86,12 @@ export class PullService {
       const ended = known.findIndex(({ name }) => name === unfinished.name);
       // How it ended is known better here; that it can go on, from the disk.
       if (ended >= 0) continue;
-      known.push({ ...unfinished, state: 'paused', message: 'Unfinished', bytesPerSecond: 0 });
+      const { process: owner, ...pull } = unfinished;
+      const elsewhere = owner !== undefined && owner !== process.pid;
+      const told = elsewhere
+        ? ({ state: 'waiting', message: `Process ${owner} pulls it` } as const)
+        : ({ state: 'paused', message: 'Unfinished' } as const);
+      known.push({ ...pull, ...told, bytesPerSecond: 0 });
     }
     return known;
   }
@@ -99,6 +104,7 @@ export class PullService {
     const info = this.#infos.get(name);
     const paused = info ? undefined : (await this.list()).find((other) => other.name === name);
     if (!info && !there && !paused) throw new NoPullError(name);
+    if (paused?.state === 'waiting') throw new PullRunsError(name, (await this.#owner(name)) ?? 0);
     const last = info ?? paused ?? { name, model: name, revision: '', ...UNKNOWN };
     const ended: PullInfo = { ...last, state: 'cancelled', message: 'Stopped', bytesPerSecond: 0 };
     if (info?.state === 'done') return info;
@@ -111,6 +117,10 @@ export class PullService {
   /** Stops all of them; what they fetched is kept. */
   async dispose(): Promise<void> {
     await Promise.all([...this.#running.values()].map(stopped));
+  }
+
+  async #owner(name: string): Promise<number | undefined> {
+    return (await unfinishedPulls(this.#modelsDir)).find((pull) => pull.name === name)?.process;
   }
 
   #heard(name: string, message: FromPull): void {

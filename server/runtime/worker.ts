@@ -4,7 +4,10 @@
  */
 import { join } from 'node:path';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { Engine } from '../engine/engine';
+import type { Held } from '../engine/select';
 import { FlanError } from '../errors';
+import { sizeOf } from '../models/figures';
 import type { Progress } from '../protocol';
 import { codeOf } from '../rpc/errors';
 import { answerPrompt } from '../tasks/fewshot/answer';
@@ -73,7 +76,7 @@ class ModelHost {
     };
     const { model, dir, why, notes } = await loadModel({
       ...choice,
-      ...(this.#model === undefined ? {} : { free }),
+      ...(this.#model === undefined ? {} : { free, held: heldBy(this.#model.engine) }),
       cacheDir: this.#setup.cacheDir,
       quantizerFile: join(__dirname, 'quantizer.js'),
       signal,
@@ -99,6 +102,10 @@ class ModelHost {
   #send(message: FromWorker): void {
     this.#port.postMessage(message);
   }
+}
+
+function heldBy({ info, config }: Engine): Held {
+  return { engine: info.engine, size: sizeOf(config) };
 }
 
 if (parentPort !== null) new ModelHost(parentPort, workerData as WorkerSetup);

@@ -95,6 +95,12 @@ async function ownerOf(path: string): Promise<{ text: string; pid: number; alive
   }
 }
 
+/** The number of the process that holds a lock and lives; undefined when nobody does, or it cannot be told. */
+export async function lockOwner(path: string): Promise<number | undefined> {
+  const owner = await ownerOf(path).catch(() => undefined);
+  return owner?.alive && owner.pid > 0 ? owner.pid : undefined;
+}
+
 function parse(text: string): { pid: number; host: string } | undefined {
   try {
     const { pid, host } = JSON.parse(text) as { pid: unknown; host: unknown };

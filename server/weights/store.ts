@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { WeightFormat } from '../engine/engine';
+import { FlanError } from '../errors';
 import type { ModelInfo } from '../protocol';
 import { Checkpoint, formOf, hasOriginal, INT8_FILE } from './checkpoint';
 import { readConfig, type T5Config } from './config';
@@ -59,6 +60,26 @@ export async function resolveWeights(options: ResolveOptions): Promise<ResolvedW
   const file = await cached(out, options, notes);
   await removeOutdated(out);
   return { config: { ...config, tied: file.config.tied }, file, form: form ?? 'original', notes };
+}
+
+/**
+ * What a model's memory is computed from: configuration and size of the weight file that `resolveWeights` would give, by
+ * headers alone. Undefined where they cannot be read: `resolveWeights` says why.
+ */
+export async function weightSize(
+  dir: string,
+  format: WeightFormat,
+): Promise<{ readonly config: T5Config; readonly fileBytes: number } | undefined> {
+  try {
+    if (format === 'int8' && (await formOf(dir)) === 'pre-quantized') {
+      return await inspectWeightFile(join(dir, INT8_FILE));
+    }
+    const config = await readConfig(dir);
+    return { config, fileBytes: planOf(config, format).dataBytes };
+  } catch (error) {
+    if (error instanceof FlanError) return undefined;
+    throw error;
+  }
 }
 
 function optional({ onProgress, signal }: Pick<ResolveOptions, 'onProgress' | 'signal'>) {

@@ -45,6 +45,8 @@ export class Pulls {
       Object.entries(begun).map(async ([name, model]) => {
         const pull = pulls.find((one) => one.name === name);
         if (pull === undefined || pull.state === 'paused') await this.offerUnfinished(name, model);
+        // The command line works on it: its progress is told to whoever waits for the same.
+        else if (pull.state === 'waiting') await this.start({ model, name });
         else await this.follow(pull);
       }),
     );

@@ -84,6 +84,8 @@ export function progressLine(pull: PullInfo): string {
   switch (pull.state) {
     case 'downloading':
       return [vscode.l10n.t('Downloading'), ...amounts(pull)].join(' · ');
+    case 'waiting':
+      return [vscode.l10n.t('Another process is installing it'), ...amounts(pull)].join(' · ');
     case 'converting':
       return [vscode.l10n.t('Converting'), ...amounts(pull)].join(' · ');
     case 'checking':

@@ -150,6 +150,34 @@ it('a pull of the command line waits for it, and takes what it made', async () =
   expect(hub.requests.length).toBeGreaterThan(requests);
 });
 
+it('shows how far a pull of the command line is, waits for it, and does not stop it', async () => {
+  hold(true);
+  const client = await home.client();
+  const child = home.flan(['pull', 'google/tiny', '--json'], { env: { HF_ENDPOINT: hub.url } });
+  const waiting = async () => (await pulls(client)).find(({ state, bytes }) => state === 'waiting' && bytes > 100_000);
+  expect(await until(async () => (await waiting()) !== undefined)).toBe(true);
+  expect(await waiting()).toMatchObject({
+    name: 'tiny',
+    model: 'google/tiny',
+    message: expect.stringMatching(/^Process \d+ pulls it$/),
+  });
+  await expect(client.request(Method.cancelPull, { name: 'tiny' })).rejects.toMatchObject({
+    data: { code: 'pull-runs' },
+  });
+  const seen = watch(client);
+  await start(client);
+  expect(await until(() => seen.some(({ state, bytes }) => state === 'waiting' && bytes > 100_000))).toBe(true);
+  // Who only waits can stop waiting: that stops nothing else.
+  await client.request(Method.cancelPull, { name: 'tiny' });
+  expect(seen.at(-1)).toMatchObject({ state: 'cancelled' });
+  await start(client);
+  hold(false);
+  // What the hub holds back ends when the line is given up: everything goes on at once then.
+  hub.cut();
+  expect(await child).toMatchObject({ code: 0, stderr: '' });
+  expect(await ended(client)).toMatchObject({ state: 'done', notes: ['google/tiny is installed already.'] });
+});
+
 it('uses a token and keeps it to itself', async () => {
   hub.add('me/private', fixture, { token: 'hf_very_secret' });
   const client = await home.client();

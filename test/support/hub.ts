@@ -93,8 +93,13 @@ export class HubStandIn {
     return this.#sockets.size;
   }
 
-  async close(): Promise<void> {
+  /** Cuts all connections. */
+  cut(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 

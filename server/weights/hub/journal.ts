@@ -91,12 +91,15 @@ export class Journal {
   }
 }
 
+export interface ReadJournal {
+  readonly head: JournalHead;
+  readonly shards: Map<string, ShardRecord>;
+  /** Of the file, as far as it is whole. */
+  readonly bytes: number;
+}
+
 /** Reads a journal as far as it is whole; undefined where there is none. */
-export async function readJournal(
-  path: string,
-): Promise<
-  { readonly head: JournalHead; readonly shards: Map<string, ShardRecord>; readonly bytes: number } | undefined
-> {
+export async function readJournal(path: string): Promise<ReadJournal | undefined> {
   let content: Buffer;
   try {
     content = await readFile(path);

@@ -11,6 +11,7 @@ import { pullFromHub } from './from_hub';
 import { Line } from './line';
 import { writeOrigin } from './origin';
 import type { Pulled, PullOptions } from './progress';
+import { watchOther } from './waiting';
 import { installedAs, Workspace } from './workspace';
 
 /**
@@ -27,8 +28,11 @@ export async function pullModel(options: PullOptions): Promise<Pulled> {
   const space = new Workspace(modelsDir, options.name === undefined ? defaultName(model) : installName(options.name));
   const asked = isAbsolute(model) ? undefined : parseRepository(model);
   const hub = hubAddress(options.hubUrl, env);
-  const waiting = (pid: number) => preparing(options, `Waiting for process ${pid}, which pulls the same model`);
-  const lock = await space.lock(signal, waiting);
+  let stopWatching = () => {};
+  const waiting = (pid: number) => {
+    stopWatching = watchOther(space, pid, options.onProgress);
+  };
+  const lock = await space.lock(signal, waiting).finally(() => stopWatching());
   try {
     await space.recover();
     if (!asked) return await fromFolder(options, space, model, undefined);

@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { CancelledError } from '../../errors';
 import { INT8_FILE } from '../checkpoint';
 import { inspectWeightFile } from '../file';
-import { acquireLock, type Lock } from '../lock';
+import { acquireLock, type Lock, lockOwner } from '../lock';
 import { syncFolder } from '../make';
 import { errorCode } from '../small';
 import { diskErrors } from '../writer';
 import { ModelExistsError, PullRunsError } from './errors';
-import { readJournal } from './journal';
+import { type ReadJournal, readJournal } from './journal';
 import { readOrigin } from './origin';
 import type { Pulled } from './progress';
 
@@ -163,6 +163,8 @@ export interface Unfinished {
   /** Bytes that need not be fetched again, and of all. */
   readonly bytes: number;
   readonly totalBytes: number;
+  /** The one that works on it now. */
+  readonly process?: number;
 }
 
 export async function unfinishedPulls(modelsDir: string): Promise<Unfinished[]> {
@@ -171,8 +173,15 @@ export async function unfinishedPulls(modelsDir: string): Promise<Unfinished[]> 
     const journal = await readJournal(new Workspace(modelsDir, name).journal).catch(() => undefined);
     if (!journal) continue;
     const { model, revision, totalBytes } = journal.head;
-    const bytes = [...journal.shards.values()].reduce((sum, { at }) => sum + at, 0);
-    found.push({ name, model, revision, bytes: Math.min(bytes, totalBytes), totalBytes });
+    const owner = await lockOwner(join(modelsDir, PULLS, `${name}.lock`));
+    const process = owner === undefined ? {} : { process: owner };
+    found.push({ name, model, revision, bytes: reachedIn(journal), totalBytes, ...process });
   }
   return found;
+}
+
+/** Bytes that need not be fetched again. */
+export function reachedIn({ head, shards }: ReadJournal): number {
+  const bytes = [...shards.values()].reduce((sum, { at }) => sum + at, 0);
+  return Math.min(bytes, head.totalBytes);
 }
