@@ -156,6 +156,8 @@ export interface HubChoice {
   readonly hubUrl?: string;
   /** An HTTP proxy for every request. Absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the server's environment. */
   readonly proxy?: string;
+  /** Hosts that are reached without a proxy, with commas between them. Absent: NO_PROXY of the server's environment. */
+  readonly noProxy?: string;
 }
 
 /** What a repository holds, before anything large is downloaded. */

@@ -60,6 +60,7 @@ export function hubChoice(value: unknown): HubChoice {
     ...optional('accessToken', string(fields, 'accessToken')),
     ...optional('hubUrl', string(fields, 'hubUrl')),
     ...optional('proxy', string(fields, 'proxy')),
+    ...optional('noProxy', string(fields, 'noProxy')),
     model: string(fields, 'model') ?? missing('model'),
   };
 }

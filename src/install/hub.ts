@@ -15,11 +15,10 @@ export class HubAccess {
   async choice(): Promise<Omit<HubChoice, 'model'>> {
     const accessToken = await this.secrets.get(TOKEN_KEY);
     const hubUrl = process.env['HF_ENDPOINT'];
-    const proxy = editorProxy();
     return {
       ...(accessToken === undefined ? {} : { accessToken }),
       ...(hubUrl === undefined || hubUrl === '' ? {} : { hubUrl }),
-      ...(proxy === undefined ? {} : { proxy }),
+      ...editorProxy(),
     };
   }
 
@@ -47,9 +46,11 @@ export class HubAccess {
   }
 }
 
-/** The proxy of the editor's settings, where the user wants the editor to use it for extensions. */
-function editorProxy(): string | undefined {
+/** The proxy of the editor's settings, where the user wants the editor to use it for extensions, and its exceptions. */
+function editorProxy(): Pick<HubChoice, 'proxy' | 'noProxy'> {
   const section = vscode.workspace.getConfiguration('http');
-  if (section.get<string>('proxySupport') === 'off') return undefined;
-  return section.get<string>('proxy')?.trim() || undefined;
+  if (section.get<string>('proxySupport') === 'off') return {};
+  const proxy = section.get<string>('proxy')?.trim() ?? '';
+  const noProxy = (section.get<readonly string[]>('noProxy') ?? []).join(',');
+  return { ...(proxy === '' ? {} : { proxy }), ...(noProxy === '' ? {} : { noProxy }) };
 }

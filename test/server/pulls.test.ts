@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Method, type ModelInfo, type PullInfo, type RepositoryInfo, type Verified } from '../../server/protocol';
 import { HubStandIn } from '../support/hub';
+import { ProxyStandIn } from '../support/proxy';
 import { type Client, Home, STARTER, until } from './harness';
 
 const fixture = resolve('test/fixtures/checkpoints/silu-uneven');
@@ -176,6 +177,29 @@ it('shows how far a pull of the command line is, waits for it, and does not stop
   hub.cut();
   expect(await child).toMatchObject({ code: 0, stderr: '' });
   expect(await ended(client)).toMatchObject({ state: 'done', notes: ['google/tiny is installed already.'] });
+});
+
+it('goes through the proxy that a client names, and says so when it is not there', async () => {
+  const proxy = await ProxyStandIn.start();
+  try {
+    const client = await home.client();
+    const through = { proxy: proxy.url, noProxy: 'example.org' };
+    const choice = { model: 'google/tiny', hubUrl: hub.url, ...through };
+    expect(await client.request<RepositoryInfo>(Method.repository, choice)).toMatchObject({ name: 'tiny' });
+    const looked = proxy.tunnels.length;
+    expect(looked).toBeGreaterThan(0);
+    await start(client, through);
+    expect(await ended(client)).toMatchObject({ state: 'done' });
+    expect(proxy.tunnels.length).toBeGreaterThan(looked);
+    expect(new Set(proxy.tunnels)).toEqual(new Set([new URL(hub.url).host]));
+    await proxy.close();
+    const refused = client.request(Method.repository, { ...choice, model: 'google/other' });
+    await expect(refused).rejects.toMatchObject({
+      message: expect.stringMatching(/Check the connection and the proxy/),
+    });
+  } finally {
+    await proxy.close().catch(() => {});
+  }
 });
 
 it('uses a token and keeps it to itself', async () => {

@@ -69,6 +69,7 @@ export interface LineOptions {
   readonly hub: string;
   readonly accessToken?: string | undefined;
   readonly proxy?: string | undefined;
+  readonly noProxy?: string | undefined;
   readonly limits?: Partial<LineLimits> | undefined;
   readonly signal: AbortSignal;
   /** Called before every wait: why, and how long. */
@@ -85,7 +86,7 @@ export class Line {
   readonly #onWait: (reason: string, ms: number) => void;
   #answered = false;
 
-  constructor({ hub, accessToken, proxy, limits, signal, onWait }: LineOptions) {
+  constructor({ hub, accessToken, proxy, noProxy, limits, signal, onWait }: LineOptions) {
     this.hub = hub;
     this.limits = { ...LINE_LIMITS, ...limits };
     this.#token = accessToken || undefined;
@@ -96,6 +97,7 @@ export class Line {
     // Node's own fetch of this version knows no proxies.
     this.#dispatcher = new EnvHttpProxyAgent({
       ...(proxy ? { httpProxy: proxy, httpsProxy: proxy } : {}),
+      ...(noProxy ? { noProxy } : {}),
       connections,
       connect: { timeout: connectMs },
       headersTimeout: silentMs,

@@ -16,15 +16,15 @@ import { Workspace } from './workspace';
 
 export type LookOptions = Pick<
   PullOptions,
-  'model' | 'accessToken' | 'hubUrl' | 'proxy' | 'modelsDir' | 'env' | 'signal' | 'lineLimits'
+  'model' | 'accessToken' | 'hubUrl' | 'proxy' | 'noProxy' | 'modelsDir' | 'env' | 'signal' | 'lineLimits'
 >;
 
 /** @throws NotAModelError for a repository without weights or configuration, and what the line throws. */
 export async function lookAt(options: LookOptions): Promise<RepositoryInfo> {
-  const { model, modelsDir, env, signal, proxy, lineLimits: limits } = options;
+  const { model, modelsDir, env, signal, proxy, noProxy, lineLimits: limits } = options;
   const asked = parseRepository(model);
   const accessToken = options.accessToken ?? env['HF_TOKEN'];
-  const line = new Line({ hub: hubAddress(options.hubUrl, env), accessToken, proxy, limits, signal });
+  const line = new Line({ hub: hubAddress(options.hubUrl, env), accessToken, proxy, noProxy, limits, signal });
   try {
     const listing = await listRepository(line, asked);
     const files = new RemoteFiles(line, listing);

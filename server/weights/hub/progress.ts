@@ -23,6 +23,7 @@ export interface PullOptions {
   readonly accessToken?: string | undefined;
   readonly hubUrl?: string | undefined;
   readonly proxy?: string | undefined;
+  readonly noProxy?: string | undefined;
   readonly modelsDir: string;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;

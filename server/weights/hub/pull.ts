@@ -43,6 +43,7 @@ export async function pullModel(options: PullOptions): Promise<Pulled> {
       hub,
       accessToken: options.accessToken ?? env['HF_TOKEN'],
       proxy: options.proxy,
+      noProxy: options.noProxy,
       limits: options.lineLimits,
       signal,
       onWait: (reason, ms) => preparing(options, `Waiting ${Math.round(ms / 1000)} s: ${reason}`),

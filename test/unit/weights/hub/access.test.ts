@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ProxyStandIn } from '../../../support/proxy';
 import { Place, prepared } from './support';
 
 describe('tokens', () => {
@@ -64,44 +65,39 @@ describe('tokens', () => {
 });
 
 describe('proxies', () => {
-  const open = new Set<Socket>();
+  let proxy: ProxyStandIn;
+  const names = ['HTTP_PROXY', 'http_proxy', 'NO_PROXY', 'no_proxy'];
   const environment = { ...process.env };
-  afterEach(() => {
-    for (const socket of open) socket.destroy();
-    for (const name of ['HTTP_PROXY', 'http_proxy', 'NO_PROXY', 'no_proxy']) {
+  beforeEach(async () => {
+    proxy = await ProxyStandIn.start();
+    for (const name of names) delete process.env[name];
+  });
+  afterEach(async () => {
+    await proxy.close();
+    for (const name of names) {
       if (environment[name] === undefined) delete process.env[name];
       else process.env[name] = environment[name];
     }
   });
 
-  it.each(['given', 'from the environment', 'for other addresses only'])('%s', async (how) => {
+  it.each([
+    ['given', true],
+    ['given, with exceptions', false],
+    ['given, with exceptions instead of those of the environment', true],
+    ['from the environment', true],
+    ['for other addresses only', false],
+  ])('%s', async (how, used) => {
     const { place, expected } = await prepared();
-    let tunnels = 0;
-    const proxy = createServer();
-    proxy.on('connect', (request, socket: Socket, head: Buffer) => {
-      tunnels++;
-      const [host, port] = (request.url ?? '').split(':');
-      const there = connect(Number(port), host, () => {
-        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-        there.write(head);
-        there.pipe(socket).pipe(there);
-      });
-      for (const one of [there, socket]) {
-        open.add(one);
-        one.on('error', () => {});
-      }
+    const given = how.startsWith('given');
+    if (!given) process.env['HTTP_PROXY'] = proxy.url;
+    if (how === 'for other addresses only' || how.endsWith('environment')) process.env['NO_PROXY'] = '127.0.0.1';
+    if (how === 'from the environment') delete process.env['NO_PROXY'];
+    await place.pull('google/tiny', {
+      ...(given ? { proxy: proxy.url } : {}),
+      ...(how === 'given, with exceptions' ? { noProxy: 'example.org,127.0.0.1' } : {}),
+      ...(how.endsWith('instead of those of the environment') ? { noProxy: 'example.org' } : {}),
     });
-    await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done));
-    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-    for (const name of ['HTTP_PROXY', 'http_proxy', 'NO_PROXY', 'no_proxy']) delete process.env[name];
-    if (how !== 'given') process.env['HTTP_PROXY'] = url;
-    if (how === 'for other addresses only') process.env['NO_PROXY'] = '127.0.0.1';
-    try {
-      await place.pull('google/tiny', how === 'given' ? { proxy: url } : {});
-    } finally {
-      proxy.close();
-    }
     expect(place.installed('tiny')).toEqual(expected);
-    expect(tunnels > 0).toBe(how !== 'for other addresses only');
+    expect(proxy.tunnels.length > 0).toBe(used);
   });
 });
