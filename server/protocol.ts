@@ -4,8 +4,10 @@
  */
 
 import type { PromptSet } from './prompts/set';
+import type { Saying } from './saying';
 
 export type { Example, Form, Generation, Labels, PromptSet } from './prompts/set';
+export type { Saying };
 
 /** Raised whenever a message changes shape: a client and a server of different numbers do not talk. */
 export const PROTOCOL = 2;
@@ -454,7 +456,7 @@ export interface RunManyParams extends PromptParams {
 /** What became of one input: an answer, or why there is none. */
 export type PromptOutcome =
   | { readonly kind: 'answered'; readonly answer: PromptAnswer }
-  | { readonly kind: 'failed'; readonly code: string; readonly message: string };
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly saying?: Saying };
 
 /** The outcomes themselves come as progress, in order, each as soon as it is known, all of them before this. */
 export interface RunManyResult extends Answerer {

@@ -4,6 +4,7 @@ import type { Server } from './client';
 import { Conversation } from './conversation';
 import { codeOf, messageOf } from './errors';
 import { type Asked, type KeptResult, keptResult } from './history/entry';
+import { type Renamed, renamedUri } from './renamed';
 import type { Settings } from './settings';
 import { isWritable, type Source } from './source';
 import { type Done, Turn, TurnComment } from './turn';
@@ -58,6 +59,7 @@ export class Answers implements vscode.Disposable {
       vscode.workspace.onDidOpenTextDocument((document) => {
         for (const conversation of this.about(document.uri)) conversation.opened(document);
       }),
+      vscode.workspace.onDidRenameFiles(({ files }) => this.follow(files)),
     );
   }
 
@@ -107,12 +109,13 @@ export class Answers implements vscode.Disposable {
   /** The same question about the same text, as it is now, in place of the old answer. */
   async retry(target: unknown): Promise<void> {
     if (!(target instanceof TurnComment)) return;
-    const old = target.turn;
+    // The editor shows changes a moment late: the answer on the screen may be one that a retry has replaced already.
+    const old = target.turn.latest;
     const conversation = this.conversationOf(old);
     if (conversation === undefined || old.running) return;
     const turn = this.newTurn(conversation, old.asked);
     conversation.turns = conversation.turns.map((each) => (each === old ? turn : each));
-    old.dispose();
+    old.replaceBy(turn);
     await this.answer(conversation, turn);
   }
 
@@ -152,6 +155,17 @@ export class Answers implements vscode.Disposable {
     for (const conversation of this.conversations.values()) conversation.dispose();
     this.conversations.clear();
     this.controller.dispose();
+  }
+
+  /** Threads go where their files go; what is being written goes on there. */
+  private follow(renamed: readonly Renamed[]): void {
+    for (const conversation of [...this.conversations.values()]) {
+      const uri = renamedUri(conversation.uri, renamed);
+      if (uri === undefined) continue;
+      this.conversations.delete(conversation.thread);
+      conversation.moveTo(this.controller, uri);
+      this.conversations.set(conversation.thread, conversation);
+    }
   }
 
   private about(uri: vscode.Uri): Conversation[] {

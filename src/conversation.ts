@@ -23,7 +23,7 @@ type Since = 'same' | 'edited' | 'gone';
  * `range` whenever anything of the thread changes, and does not move that range by itself: this does.
  */
 export class Conversation implements vscode.Disposable {
-  readonly thread: vscode.CommentThread;
+  private shown: vscode.CommentThread;
   turns: Turn[];
   private source: Source;
   private since: Since = 'same';
@@ -33,12 +33,13 @@ export class Conversation implements vscode.Disposable {
   constructor(controller: vscode.CommentController, source: Source, turn: Turn) {
     this.source = source;
     this.turns = [turn];
-    // A thread that is born with a comment shows its reply box folded.
-    this.thread = controller.createCommentThread(source.uri, anchor(source), turn.comments);
+    this.shown = this.create(controller);
     this.rendering = new Throttle(() => this.render(), UPDATE_INTERVAL_MS);
-    this.thread.label = this.label();
-    this.thread.canReply = true;
-    this.thread.collapsibleState = vscode.CommentThreadCollapsibleState.Expanded;
+  }
+
+  /** Another one after `moveTo`. */
+  get thread(): vscode.CommentThread {
+    return this.shown;
   }
 
   get uri(): vscode.Uri {
@@ -88,6 +89,17 @@ export class Conversation implements vscode.Disposable {
     this.settle(document, true);
   }
 
+  /** Its file has another name now. A thread of the editor keeps its file for life, so that takes a new one. */
+  moveTo(controller: vscode.CommentController, uri: vscode.Uri): void {
+    const old = this.shown;
+    this.source = { ...this.source, uri };
+    this.shown = this.create(controller);
+    if (old.state !== undefined) this.shown.state = old.state;
+    this.shown.collapsibleState = old.collapsibleState;
+    old.dispose();
+    this.render();
+  }
+
   /** Shows a change of a turn, at once or with the next ones. */
   show(when: 'now' | 'soon'): void {
     if (when === 'now') this.rendering.flush();
@@ -108,6 +120,16 @@ export class Conversation implements vscode.Disposable {
     this.rendering.dispose();
     for (const turn of this.turns) turn.dispose();
     this.thread.dispose();
+  }
+
+  private create(controller: vscode.CommentController): vscode.CommentThread {
+    // A thread that is born with a comment shows its reply box folded.
+    const comments = this.turns.flatMap((turn) => turn.comments);
+    const thread = controller.createCommentThread(this.source.uri, anchor(this.source), comments);
+    thread.label = this.label();
+    thread.canReply = true;
+    thread.collapsibleState = vscode.CommentThreadCollapsibleState.Expanded;
+    return thread;
   }
 
   private render(): void {

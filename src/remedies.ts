@@ -1,16 +1,20 @@
 /** What an error means to a user: its one line, in the editor's language, and the commands that may help. */
 import * as vscode from 'vscode';
-import { codeOf, messageOf, ServerKeepsStoppingError } from './errors';
+import { codeOf, messageOf, ServerKeepsStoppingError, sayingOf } from './errors';
 
 export interface Remedy {
   readonly command: string;
   readonly title: string;
 }
 
-/** The message of the server is exact, but English. Other languages get a sentence of their own for its code first. */
+/**
+ * The message of the server is exact. Where it is there in English only, other languages get a sentence of their own for
+ * its code first.
+ */
 export function explainError(error: unknown): string {
   const message = messageOf(error);
-  const own = vscode.env.language.startsWith('en') ? undefined : sentenceFor(codeOf(error));
+  const english = vscode.env.language.startsWith('en') || sayingOf(error) !== undefined;
+  const own = english ? undefined : sentenceFor(codeOf(error));
   return own === undefined ? message : vscode.l10n.t('{0} ({1})', own, message);
 }
 
@@ -70,27 +74,8 @@ export function remediesFor(error: unknown): Remedy[] {
 
 function sentenceFor(code: string | undefined): string | undefined {
   switch (code) {
-    case 'empty-input':
-      return vscode.l10n.t('There is no text in the selection.');
-    case 'input-too-large':
-    case 'prompt-too-long':
-      return vscode.l10n.t('The selection is too large: select the part that matters.');
-    case 'binary-input':
-      return vscode.l10n.t('This looks like a binary file, not like text.');
-    case 'question-too-long':
-      return vscode.l10n.t('The question is too long: ask a shorter one.');
-    case 'prompt-set-too-long':
-      return vscode.l10n.t('The prompt is longer than the model can read.');
-    case 'prompt-set-not-ready':
-      return vscode.l10n.t('The prompt set cannot be run as it is.');
-    case 'prompt-set-file':
-      return vscode.l10n.t('The file of the prompt set cannot be read.');
-    case 'table':
-      return vscode.l10n.t('The table cannot be read.');
     case 'meter':
       return vscode.l10n.t('The tokens could not be counted.');
-    case 'no-model':
-      return vscode.l10n.t('No model is installed.');
     case 'not-a-model':
     case 'unsupported-model':
     case 'config':

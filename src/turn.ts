@@ -43,6 +43,7 @@ export class Turn {
   private started = Date.now();
   private text = '';
   private done: Done | undefined;
+  private replacement: Turn | undefined;
 
   /**
    * @param writable whether the text that it is about can be changed
@@ -119,6 +120,17 @@ export class Turn {
     const remedies = remediesFor(error);
     const links = remedies.map(({ command, title }) => `[${title}](command:${command})`).join(' · ');
     this.settle('failed', this.withTextBefore(`${message}\n\n${links}`.trim()), remedies);
+  }
+
+  /** The one that stands in this one's place now: itself, until it is replaced. */
+  get latest(): Turn {
+    return this.replacement?.latest ?? this;
+  }
+
+  /** `turn` takes its place, and what is still running here ends. */
+  replaceBy(turn: Turn): void {
+    this.replacement = turn;
+    this.dispose();
   }
 
   dispose(): void {

@@ -1,5 +1,6 @@
 /** CSV and TSV: cells between delimiters, some of them in quotes. */
 import { CsvError, type Info, parse } from 'csv-parse/sync';
+import { type Saying, say } from '../saying';
 import { TableError } from './errors';
 import type { Row } from './table';
 
@@ -64,16 +65,22 @@ function openQuoteLine(text: string, delimiter: string): number {
   return opened || line;
 }
 
-function csvReason(error: CsvError): string {
+function csvReason(error: CsvError): Saying {
   switch (error.code) {
     case 'CSV_QUOTE_NOT_CLOSED':
-      return 'A quote that was opened is not closed until the end of the text. Close it, or double it if it belongs to the text.';
+      return say(
+        'A quote that was opened is not closed until the end of the text. Close it, or double it if it belongs to the text.',
+      );
     case 'CSV_INVALID_CLOSING_QUOTE':
     case 'CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE':
-      return 'After a closing quote there is more text before the next delimiter. Double the quotes that belong to the text.';
+      return say(
+        'After a closing quote there is more text before the next delimiter. Double the quotes that belong to the text.',
+      );
     case 'INVALID_OPENING_QUOTE' as CsvError['code']:
-      return 'A quote stands inside a cell that does not begin with one. Put the whole cell in quotes and double those inside.';
+      return say(
+        'A quote stands inside a cell that does not begin with one. Put the whole cell in quotes and double those inside.',
+      );
     default:
-      return `The table cannot be read: ${error.message}`;
+      return say('The table cannot be read: {0}', error.message);
   }
 }

@@ -1,5 +1,6 @@
 /** Errors about prompt sets and tables. Each says where, so that an editor can go there. */
 import { FlanError } from '../errors';
+import { inEnglish, type Saying, say } from '../saying';
 
 /** A prompt set's file that cannot be read as one. The file is left as it is. */
 export class PromptSetFileError extends FlanError {
@@ -8,19 +9,24 @@ export class PromptSetFileError extends FlanError {
   /** 1-based. */
   readonly line: number;
   /** Without file and line. */
-  readonly reason: string;
+  readonly why: Saying;
 
-  constructor(file: string, line: number, reason: string) {
-    super('prompt-set-file', `${file}, line ${line}: ${reason} Correct it there; the file was not changed.`);
+  constructor(file: string, line: number, why: Saying) {
+    super('prompt-set-file', say('{0}, line {1}: {2} Correct it there; the file was not changed.', file, line, why));
     this.file = file;
     this.line = line;
-    this.reason = reason;
+    this.why = why;
+  }
+
+  /** `why` in English. */
+  get reason(): string {
+    return inEnglish(this.why);
   }
 }
 
 /** A set that is in order as a file, but cannot be run as it is. */
 export class PromptSetNotReadyError extends FlanError {
-  constructor(problem: string) {
+  constructor(problem: Saying) {
     super('prompt-set-not-ready', problem);
   }
 }
@@ -28,8 +34,12 @@ export class PromptSetNotReadyError extends FlanError {
 /** There is no set of that name, neither among the files nor in the gallery. */
 export class UnknownPromptSetError extends FlanError {
   constructor(name: string, known: readonly string[]) {
-    const list = known.length === 0 ? 'There is none' : `There are: ${known.join(', ')}`;
-    super('unknown-prompt-set', `There is no prompt set '${name}'. ${list}.`);
+    super(
+      'unknown-prompt-set',
+      known.length === 0
+        ? say('There is no prompt set "{0}". There is none at all.', name)
+        : say('There is no prompt set "{0}". There are: {1}.', name, known.join(', ')),
+    );
   }
 }
 
@@ -39,13 +49,7 @@ export class PromptSetTooLongError extends FlanError {
   readonly examples: readonly number[];
 
   constructor(tokens: number, window: number, examples: readonly number[]) {
-    const size = `The prompt has ${tokens} tokens, the model reads ${window}`;
-    super(
-      'prompt-set-too-long',
-      examples.length === 0
-        ? `${size}, and instruction and input alone are more than that: shorten them.`
-        : `${size}: ${listed(examples)} not fit. Switch them off, shorten them, or let them be left away.`,
-    );
+    super('prompt-set-too-long', tooLong(tokens, window, examples));
     this.examples = examples;
   }
 }
@@ -53,16 +57,46 @@ export class PromptSetTooLongError extends FlanError {
 /** A table that cannot be read. `line`: 1-based line of the text where the trouble begins. */
 export class TableError extends FlanError {
   readonly line: number;
-  readonly reason: string;
+  /** Without the line. */
+  readonly why: Saying;
 
-  constructor(line: number, reason: string) {
-    super('table', `Line ${line}: ${reason}`);
+  constructor(line: number, why: Saying) {
+    super('table', say('Line {0}: {1}', line, why));
     this.line = line;
-    this.reason = reason;
+    this.why = why;
+  }
+
+  /** `why` in English. */
+  get reason(): string {
+    return inEnglish(this.why);
   }
 }
 
-/** `example 4 does`, `examples 4-6 and 9 do`: numbers as people count, from 1. */
+function tooLong(tokens: number, window: number, examples: readonly number[]): Saying {
+  if (examples.length === 0) {
+    return say(
+      'The prompt has {0} tokens, the model reads {1}, and instruction and input alone are more than that: shorten them.',
+      tokens,
+      window,
+    );
+  }
+  const numbers = listed(examples);
+  return examples.length === 1
+    ? say(
+        'The prompt has {0} tokens, the model reads {1}: example {2} does not fit. Switch it off, shorten it, or let it be left away.',
+        tokens,
+        window,
+        numbers,
+      )
+    : say(
+        'The prompt has {0} tokens, the model reads {1}: examples {2} do not fit. Switch them off, shorten them, or let them be left away.',
+        tokens,
+        window,
+        numbers,
+      );
+}
+
+/** `4`, `4-6, 9`: numbers as people count, from 1. */
 function listed(indices: readonly number[]): string {
   const runs: [number, number][] = [];
   for (const index of indices) {
@@ -71,6 +105,5 @@ function listed(indices: readonly number[]): string {
     else runs.push([index, index]);
   }
   const names = runs.map(([from, to]) => (from === to ? `${from + 1}` : `${from + 1}-${to + 1}`));
-  const all = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names.join('');
-  return indices.length === 1 ? `example ${all} does` : `examples ${all} do`;
+  return names.join(', ');
 }

@@ -3,6 +3,8 @@
  * between versions, and of a text that is not broken it forgets the lines, which a message about a wrong value needs.
  */
 
+import { inEnglish, type Saying, say } from '../saying';
+
 /** Nothing that people write is nested deeper; without a limit a hostile file overflows the stack. */
 const MAX_DEPTH = 64;
 
@@ -10,10 +12,13 @@ export class JsonError extends Error {
   /** 1-based. */
   readonly line: number;
 
-  /** `reason`: a sentence. */
-  constructor(line: number, reason: string) {
-    super(reason);
+  /** What is wrong, as a sentence. */
+  readonly why: Saying;
+
+  constructor(line: number, why: Saying) {
+    super(inEnglish(why));
     this.line = line;
+    this.why = why;
   }
 }
 
@@ -59,18 +64,18 @@ class Reader {
     const conflict = /^(?:<{7} |={7}$|>{7} )/m.exec(this.#text);
     if (conflict !== null) {
       const line = this.#text.slice(0, conflict.index).split('\n').length;
-      throw new JsonError(line, 'A merge conflict is not resolved.');
+      throw new JsonError(line, say('A merge conflict is not resolved.'));
     }
     this.#blank();
-    if (this.#at === this.#text.length) throw this.#error('The file is empty.');
+    if (this.#at === this.#text.length) throw this.#error(say('The file is empty.'));
     const value = this.#value([]);
     this.#blank();
-    if (this.#at < this.#text.length) throw this.#error(`${this.#seen()} stands after the end.`);
+    if (this.#at < this.#text.length) throw this.#error(say('{0} stands after the end.', this.#seen()));
     return value;
   }
 
   #value(path: (string | number)[]): unknown {
-    if (path.length > MAX_DEPTH) throw this.#error('This is nested too deeply.');
+    if (path.length > MAX_DEPTH) throw this.#error(say('This is nested too deeply.'));
     this.lines.set(keyOf(path), this.#line);
     const char = this.#text.charAt(this.#at);
     if (char === '{') return this.#object(path);
@@ -79,13 +84,13 @@ class Reader {
     const word = /(?:-?\d[\d.eE+-]*|[a-zA-Z]+)/y;
     word.lastIndex = this.#at;
     const found = word.exec(this.#text)?.[0];
-    if (found === undefined) throw this.#error(`A value is missing before ${this.#seen()}.`);
+    if (found === undefined) throw this.#error(say('A value is missing before {0}.', this.#seen()));
     try {
       const value: unknown = JSON.parse(found);
       this.#at += found.length;
       return value;
     } catch {
-      throw this.#error(`${found} is no JSON value; put text between double quotes.`);
+      throw this.#error(say('{0} is no JSON value; put text between double quotes.', found));
     }
   }
 
@@ -95,11 +100,11 @@ class Reader {
     this.#blank();
     while (!this.#take('}')) {
       if (this.#text.charAt(this.#at) !== '"')
-        throw this.#error(`A name in double quotes belongs here, not ${this.#seen()}.`);
+        throw this.#error(say('A name in double quotes belongs here, not {0}.', this.#seen()));
       const name = this.#string();
-      if (Object.hasOwn(object, name)) throw this.#error(`"${name}" is given twice.`);
+      if (Object.hasOwn(object, name)) throw this.#error(say('"{0}" is given twice.', name));
       this.#blank();
-      if (!this.#take(':')) throw this.#error(`A colon is missing after "${name}".`);
+      if (!this.#take(':')) throw this.#error(say('A colon is missing after "{0}".', name));
       this.#blank();
       const value = this.#value([...path, name]);
       // Assigned, `__proto__` would be no field.
@@ -124,23 +129,26 @@ class Reader {
   #separator(end: string): void {
     this.#blank();
     if (this.#text.charAt(this.#at) === end) return;
-    if (!this.#take(',')) throw this.#error(`A comma or ${end} is missing before ${this.#seen()}.`);
+    if (!this.#take(',')) throw this.#error(say('A comma or {0} is missing before {1}.', end, this.#seen()));
     this.#blank();
-    if (this.#text.charAt(this.#at) === end) throw this.#error(`There is a comma too many before ${end}.`);
+    if (this.#text.charAt(this.#at) === end) throw this.#error(say('There is a comma too many before {0}.', end));
   }
 
   #string(): string {
     const literal = /"(?:[^"\\\n\r]|\\[^\n\r])*"/y;
     literal.lastIndex = this.#at;
     const found = literal.exec(this.#text)?.[0];
-    if (found === undefined) throw this.#error('A text has no closing double quote on its line.');
+    if (found === undefined) throw this.#error(say('A text has no closing double quote on its line.'));
     try {
       const value: unknown = JSON.parse(found);
       this.#at += found.length;
       return String(value);
     } catch {
       throw this.#error(
-        `The text ${shortened(found)} has an escape (\\) or a control character that JSON does not allow.`,
+        say(
+          'The text {0} has an escape (with a backslash) or a control character that JSON does not allow.',
+          shortened(found),
+        ),
       );
     }
   }
@@ -160,15 +168,15 @@ class Reader {
     }
   }
 
-  #seen(): string {
+  #seen(): string | Saying {
     const rest = /\S+/y;
     rest.lastIndex = this.#at;
     const found = rest.exec(this.#text)?.[0];
-    return found === undefined ? 'the end of the file' : shortened(found);
+    return found === undefined ? say('the end of the file') : shortened(found);
   }
 
-  #error(reason: string): JsonError {
-    return new JsonError(this.#line, reason);
+  #error(why: Saying): JsonError {
+    return new JsonError(this.#line, why);
   }
 }
 

@@ -2,6 +2,7 @@
  * Prompt sets as files of a folder. Everything is done through a small seam, since the editor reads workspaces through
  * its own file system (which may be on another machine) and the command line through Node's. Pure.
  */
+import { say } from '../saying';
 import { type Baseline, toBaseline } from './check';
 import { PromptSetFileError } from './errors';
 import { formatPromptSet, parsePromptSet } from './file';
@@ -106,7 +107,7 @@ export async function deleteSet(files: PromptFiles, file: string): Promise<void>
 /** @throws PromptSetFileError, also when the file is not there */
 async function readSet(files: PromptFiles, file: string): Promise<PromptSet> {
   const stored = await loadSet(files, file);
-  if (stored === undefined) throw new PromptSetFileError(file, 1, 'The file is not there any more.');
+  if (stored === undefined) throw new PromptSetFileError(file, 1, say('The file is not there any more.'));
   if (stored.kind === 'broken') throw stored.error;
   return stored.set;
 }
@@ -171,10 +172,14 @@ export function parseBaseline(text: string, file: string): Baseline {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new PromptSetFileError(file, 1, 'The baseline is no JSON: delete it, and keep a new one.');
+    throw new PromptSetFileError(file, 1, say('The baseline is no JSON: delete it, and keep a new one.'));
   }
   if (!isBaseline(value)) {
-    throw new PromptSetFileError(file, 1, 'The file is no baseline of this version: delete it, and keep a new one.');
+    throw new PromptSetFileError(
+      file,
+      1,
+      say('The file is no baseline of this version: delete it, and keep a new one.'),
+    );
   }
   return value;
 }

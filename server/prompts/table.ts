@@ -2,6 +2,7 @@
  * Tables of texts: files (CSV, TSV, JSON lines, plain lines) and what is pasted from a spreadsheet or a Markdown page. A
  * text that cannot be read at all is a TableError; a row that does not look like the others is kept, and told of.
  */
+import { say } from '../saying';
 import { delimitedRows, delimitersIn } from './csv';
 import { TableError } from './errors';
 import { JsonError, parseJson } from './json';
@@ -61,7 +62,8 @@ export function parseTable(text: string, options: TableOptions = {}): Table {
   const source = text.replace(/^\ufeff/, '').replaceAll(/\r\n?/g, '\n');
   const format = options.format ?? formatOf(source, options.fileName);
   const table = read(source, format, options.header);
-  if (table.rows.length > MAX_ROWS) throw new TableError(1, `There are more than ${MAX_ROWS} rows: split the table.`);
+  if (table.rows.length > MAX_ROWS)
+    throw new TableError(1, say('There are more than {0} rows: split the table.', MAX_ROWS));
   const width = table.columns.length;
   const problems = table.rows.flatMap(({ line, cells }) => {
     // Objects may lack fields by right, and what is missing at the end of a spreadsheet's row is an empty cell.
@@ -161,7 +163,7 @@ function jsonLines(text: string): Value[] {
     try {
       return [{ line: at + 1, value: parseJson(line).value }];
     } catch (error) {
-      if (error instanceof JsonError) throw new TableError(at + 1, error.message);
+      if (error instanceof JsonError) throw new TableError(at + 1, error.why);
       throw error;
     }
   });
@@ -170,10 +172,10 @@ function jsonLines(text: string): Value[] {
 function jsonArray(text: string): Value[] {
   try {
     const { value, lineOf } = parseJson(text);
-    if (!Array.isArray(value)) throw new TableError(1, 'The file is no list of rows: [ … ].');
+    if (!Array.isArray(value)) throw new TableError(1, say('The file is no list of rows: [ … ].'));
     return value.map((item: unknown, at) => ({ line: lineOf([at]), value: item }));
   } catch (error) {
-    if (error instanceof JsonError) throw new TableError(error.line, error.message);
+    if (error instanceof JsonError) throw new TableError(error.line, error.why);
     throw error;
   }
 }
@@ -190,9 +192,9 @@ function fromValues(values: readonly Value[]): Omit<Table, 'format' | 'problems'
   for (const { line, value } of values) {
     if (Array.isArray(value)) width = Math.max(width, value.length);
     else if (typeof value === 'object' && value !== null) for (const name of Object.keys(value)) names.add(name);
-    else if (value === null) throw new TableError(line, 'The row is null.');
+    else if (value === null) throw new TableError(line, say('The row is null.'));
     else width = Math.max(width, 1);
-    if (width > 0 && names.size > 0) throw new TableError(line, 'Some rows are objects and others are not.');
+    if (width > 0 && names.size > 0) throw new TableError(line, say('Some rows are objects and others are not.'));
   }
   const columns = names.size > 0 ? [...names] : numbered(width);
   const rows = values.map(({ line, value }) => {

@@ -1,6 +1,10 @@
-/** Errors on the wire: a FlanError becomes a JSON-RPC error with `data.code`, and is made into one again by the client. */
+/**
+ * Errors on the wire: a FlanError becomes a JSON-RPC error with `data.code`, and with `data.saying` where it can be said in
+ * other languages; it is made into one again by the client.
+ */
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import { CancelledError, FlanError, UsageError } from '../errors';
+import type { Saying } from '../saying';
 
 /** Of the language server protocol: cancelled by the client; failed although the request was in order. */
 const REQUEST_CANCELLED = -32800;
@@ -16,6 +20,7 @@ const CONNECTION_CODES: readonly number[] = [
 
 export interface ErrorData {
   readonly code: string;
+  readonly saying?: Saying;
 }
 
 /** A name that the model thread, the server and a client agree on, for errors that were no FlanError. */
@@ -46,7 +51,7 @@ export function toResponseError(error: unknown): ResponseError<ErrorData> {
   if (error instanceof ResponseError) return error;
   const code = error instanceof FlanError ? error.code : INTERNAL;
   const message = error instanceof Error ? error.message : String(error);
-  return new ResponseError(numberOf(error), message, { code });
+  return new ResponseError(numberOf(error), message, { code, ...sayingOf(error) });
 }
 
 function numberOf(error: unknown): number {
@@ -56,9 +61,15 @@ function numberOf(error: unknown): number {
 }
 
 /** The error that a code and a message stand for, on the receiving side of a thread or a socket. */
-export function fromCode(code: string, message: string): FlanError {
+export function fromCode(code: string, message: string, saying?: Saying): FlanError {
   if (code === 'cancelled') return new CancelledError();
-  return code === 'usage' ? new UsageError(message) : new FlanError(code, message);
+  const said = saying ?? message;
+  return code === 'usage' ? new UsageError(said) : new FlanError(code, said);
+}
+
+/** `saying` of an error that has one, to be spread into a message. */
+export function sayingOf(error: unknown): { readonly saying?: Saying } {
+  return error instanceof FlanError && error.saying !== undefined ? { saying: error.saying } : {};
 }
 
 /** True for what a broken connection gives instead of an answer; the server has said nothing then. */
@@ -73,7 +84,7 @@ export function fromResponseError(error: unknown): FlanError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof ResponseError) {
     const data: Partial<ErrorData> | undefined | null = error.data;
-    return fromCode(typeof data?.code === 'string' ? data.code : INTERNAL, message);
+    return fromCode(typeof data?.code === 'string' ? data.code : INTERNAL, message, data?.saying);
   }
   return new FlanError(INTERNAL, message);
 }

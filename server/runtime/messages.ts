@@ -9,6 +9,7 @@ import type {
   ScoreResult,
   WeightChoice,
 } from '../protocol';
+import type { Saying } from '../saying';
 import type { PromptJob, PromptJobResult } from '../tasks/fewshot/answer';
 import type { ModelFolder } from './models';
 
@@ -61,7 +62,13 @@ export type FromWorker =
   /** The model that was loaded is gone: a new one takes its place. */
   | { readonly id: number; readonly kind: 'freed' }
   | { readonly id: number; readonly kind: 'result'; readonly result: Jobs[JobName]['result'] }
-  | { readonly id: number; readonly kind: 'error'; readonly code: string; readonly message: string };
+  | {
+      readonly id: number;
+      readonly kind: 'error';
+      readonly code: string;
+      readonly message: string;
+      readonly saying?: Saying;
+    };
 
 /** Given to the worker when it starts. */
 export interface WorkerSetup {

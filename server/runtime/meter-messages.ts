@@ -1,6 +1,7 @@
 /** Messages between the server's thread and the meter's. Both run the same build. */
 import type { PromptSet } from '../prompts/set';
 import type { PromptCount } from '../protocol';
+import type { Saying } from '../saying';
 import type { ModelFolder } from './models';
 
 export interface ToMeter {
@@ -12,4 +13,10 @@ export interface ToMeter {
 
 export type FromMeter =
   | { readonly id: number; readonly kind: 'count'; readonly count: PromptCount }
-  | { readonly id: number; readonly kind: 'error'; readonly code: string; readonly message: string };
+  | {
+      readonly id: number;
+      readonly kind: 'error';
+      readonly code: string;
+      readonly message: string;
+      readonly saying?: Saying;
+    };

@@ -1,6 +1,6 @@
 /** The meter's thread: tokenizers of the models that were asked about, and no engine. */
 import { type MessagePort, parentPort } from 'node:worker_threads';
-import { codeOf } from '../rpc/errors';
+import { codeOf, sayingOf } from '../rpc/errors';
 import { countSet } from '../tasks/fewshot/count';
 import type { Reader } from '../tasks/fewshot/fit';
 import { profileFor } from '../tasks/profiles';
@@ -34,7 +34,7 @@ function serve(port: MessagePort): void {
       .then((reader) => answer({ id, kind: 'count', count: { model: folder.name, ...countSet(reader, set, input) } }))
       .catch((error: unknown) => {
         const message = error instanceof Error ? error.message : String(error);
-        answer({ id, kind: 'error', code: codeOf(error), message });
+        answer({ id, kind: 'error', code: codeOf(error), message, ...sayingOf(error) });
       });
   });
 }

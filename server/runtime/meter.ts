@@ -84,7 +84,7 @@ export class Meter {
       const waiting = life.waiting.get(message.id);
       life.waiting.delete(message.id);
       if (message.kind === 'count') waiting?.resolve(message.count);
-      else waiting?.reject(fromCode(message.code, message.message));
+      else waiting?.reject(fromCode(message.code, message.message, message.saying));
     });
     worker.on('error', (error) => {
       reason = error instanceof Error ? error.message : String(error);

@@ -6,6 +6,7 @@ import { basename, isAbsolute, join } from 'node:path';
 import { FlanError } from '../errors';
 import type { Paths } from '../paths';
 import type { ModelInfo } from '../protocol';
+import { say } from '../saying';
 import { folderName } from '../weights/hub/cache';
 import { listModels } from '../weights/store';
 
@@ -16,14 +17,18 @@ export class UnknownModelError extends FlanError {
   constructor(asked: string, installed: readonly string[]) {
     super(
       'unknown-model',
-      `There is no model '${asked}'. Installed: ${installed.join(', ') || 'none'}. Give one of these, or the full path of a model folder.`,
+      say(
+        'There is no model "{0}". Installed: {1}. Give one of these, or the full path of a model folder.',
+        asked,
+        installed.length === 0 ? say('none') : installed.join(', '),
+      ),
     );
   }
 }
 
 export class NoModelError extends FlanError {
   constructor() {
-    super('no-model', `No model is installed. Install one (flan pull), or choose the folder of one as the model.`);
+    super('no-model', say('No model is installed. Install one, or choose the folder of one as the model.'));
   }
 }
 

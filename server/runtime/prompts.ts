@@ -25,6 +25,7 @@ import type {
   RunManyResult,
   RunPromptParams,
 } from '../protocol';
+import { sayingOf } from '../rpc/errors';
 import type { PromptJob, PromptJobResult } from '../tasks/fewshot/answer';
 import type { Loaded } from './messages';
 import type { Meter } from './meter';
@@ -135,7 +136,7 @@ export class PromptRequests {
     } catch (error) {
       if (error instanceof CancelledError) return undefined;
       if (!(error instanceof FlanError) || !OF_ONE_INPUT.includes(error.code)) throw error;
-      return { outcome: { kind: 'failed', code: error.code, message: error.message } };
+      return { outcome: { kind: 'failed', code: error.code, message: error.message, ...sayingOf(error) } };
     }
   }
 
@@ -153,7 +154,7 @@ export class PromptRequests {
 /** @throws PromptSetNotReadyError: once, before it would be said of every input */
 function requireReady(set: PromptSet): void {
   const problem = problemsOf(set)[0];
-  if (problem !== undefined) throw new PromptSetNotReadyError(problem.message);
+  if (problem !== undefined) throw new PromptSetNotReadyError(problem.saying);
 }
 
 function jobOf({ set, whenTooLong, model, engine, weights }: CheckParams, input: string): PromptJob & ModelChoice {

@@ -127,7 +127,7 @@ export class ModelThread {
     this.#waiting.delete(message.id);
     this.#faults = 0;
     if (message.kind === 'result') waiting.resolve(message.result);
-    else waiting.reject(fromCode(message.code, message.message));
+    else waiting.reject(fromCode(message.code, message.message, message.saying));
   }
 
   #ended(reason: string): void {

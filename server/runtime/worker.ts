@@ -9,7 +9,7 @@ import type { Held } from '../engine/select';
 import { FlanError } from '../errors';
 import { sizeOf } from '../models/figures';
 import type { Progress } from '../protocol';
-import { codeOf } from '../rpc/errors';
+import { codeOf, sayingOf } from '../rpc/errors';
 import { answerPrompt } from '../tasks/fewshot/answer';
 import type { TaskModel } from '../tasks/model';
 import { runTask } from '../tasks/run';
@@ -42,7 +42,7 @@ class ModelHost {
       // Not one of ours: a fault, whose stack is wanted in the log.
       if (!(error instanceof FlanError)) console.error(error);
       const text = error instanceof Error ? error.message : String(error);
-      this.#send({ id, kind: 'error', code: codeOf(error), message: text });
+      this.#send({ id, kind: 'error', code: codeOf(error), message: text, ...sayingOf(error) });
     }
   }
 

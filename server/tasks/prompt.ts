@@ -1,6 +1,7 @@
 /** From a request to a prompt: checks, template, window. */
 import { FlanError, UsageError } from '../errors';
 import type { ReadPart, RunParams, Substitution } from '../protocol';
+import { say } from '../saying';
 import { checkInput } from '../text/input';
 import { fitPrompt } from '../text/window';
 import { isProse, languageName } from './languages';
@@ -15,7 +16,7 @@ const MAX_RAW_TOKENS = 4096;
 /** A raw prompt that is far beyond what models of this family read. */
 export class PromptTooLongError extends FlanError {
   constructor(tokens: number, limit: number) {
-    super('prompt-too-long', `The prompt has ${tokens} tokens, the limit is ${limit}: shorten it.`);
+    super('prompt-too-long', say('The prompt has {0} tokens, the limit is {1}: shorten it.', tokens, limit));
   }
 }
 
@@ -40,7 +41,7 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
 
   const question = params.question?.trim() ?? '';
   if (params.task === 'ask' && question === '')
-    throw new UsageError('A question is missing: say what you want to know.');
+    throw new UsageError(say('A question is missing: say what you want to know.'));
   const frame = model.profile.frame(params.task, {
     question,
     language: languageName(params.languageId),

@@ -1,5 +1,6 @@
 /** What is refused before any work, each case with its own error that says what to do next. */
 import { FlanError } from '../errors';
+import { say } from '../saying';
 
 /** Far above any window (2048 tokens are about 8,000 characters): more is a wrong file, not a long selection. */
 export const MAX_INPUT_CHARS = 1_000_000;
@@ -10,20 +11,22 @@ const SAMPLE_CHARS = 65_536;
 
 export class EmptyInputError extends FlanError {
   constructor() {
-    super('empty-input', 'There is no text here: select some text or code, then try again.');
+    super('empty-input', say('There is no text here: select some text or code, then try again.'));
   }
 }
 
 export class InputTooLargeError extends FlanError {
   constructor(chars: number) {
-    const limit = `${MAX_INPUT_CHARS / 1e6} million`;
-    super('input-too-large', `The text has ${chars} characters, the limit is ${limit}: select the part that matters.`);
+    super(
+      'input-too-large',
+      say('The text has {0} characters, the limit is {1}: select the part that matters.', chars, MAX_INPUT_CHARS),
+    );
   }
 }
 
 export class BinaryInputError extends FlanError {
   constructor() {
-    super('binary-input', 'This looks like a binary file, not text: choose a text or source file.');
+    super('binary-input', say('This looks like a binary file, not text: choose a text or source file.'));
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { FlanError } from '../errors';
 import type { ReadPart } from '../protocol';
+import { say } from '../saying';
 import type { TextCodec } from './codec';
 import type { Plan, Substituter, WhitespacePolicy } from './substitute';
 
@@ -19,7 +20,10 @@ const MOST_CHARS_PER_TOKEN = 32;
 /** The template with the question leaves no room for the text. */
 export class QuestionTooLongError extends FlanError {
   constructor(tokens: number, window: number) {
-    super('question-too-long', `The question takes ${tokens} of the model's ${window} tokens: ask a shorter one.`);
+    super(
+      'question-too-long',
+      say('The question takes {0} of the {1} tokens that the model reads: ask a shorter one.', tokens, window),
+    );
   }
 }
 

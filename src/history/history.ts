@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import type { Answered } from '../answers';
 import { messageOf } from '../errors';
 import { excerptOf } from '../locate';
+import { type Renamed, renamedUri } from '../renamed';
 import { SECTION } from '../settings';
 import type { Entry } from './entry';
 import { HistoryStore } from './store';
@@ -15,6 +16,7 @@ export class History implements vscode.Disposable {
   readonly onDidChange = this.changeEmitter.event;
   private readonly store: HistoryStore;
   private readonly log: vscode.LogOutputChannel;
+  private readonly renames: vscode.Disposable;
 
   constructor(context: vscode.ExtensionContext, log: vscode.LogOutputChannel) {
     // A window without a folder has no storage of its own: its answers are kept as long as it is open.
@@ -23,6 +25,7 @@ export class History implements vscode.Disposable {
       storageUri?.scheme === 'file' ? vscode.Uri.joinPath(storageUri, FILE).fsPath : undefined,
     );
     this.log = log;
+    this.renames = vscode.workspace.onDidRenameFiles(({ files }) => void this.follow(files));
   }
 
   /** The newest first; empty, with a line in the log, when they cannot be read. */
@@ -66,7 +69,21 @@ export class History implements vscode.Disposable {
     return this.change(() => this.store.clear());
   }
 
+  /** Entries about files that were renamed in the editor are about their new names. */
+  private async follow(renamed: readonly Renamed[]): Promise<void> {
+    try {
+      const changed = await this.store.replace((entry) => {
+        const uri = renamedUri(vscode.Uri.parse(entry.subject.uri), renamed);
+        return uri === undefined ? undefined : { ...entry, subject: { ...entry.subject, uri: uri.toString() } };
+      });
+      if (changed) this.changeEmitter.fire();
+    } catch (error) {
+      this.log.error(`History: ${messageOf(error)}`);
+    }
+  }
+
   dispose(): void {
+    this.renames.dispose();
     this.changeEmitter.dispose();
   }
 

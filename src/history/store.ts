@@ -56,6 +56,21 @@ export class HistoryStore {
     });
   }
 
+  /** Puts what `change` gives in the place of each entry; entries of which it gives nothing stay. Writes only what differs. */
+  replace(change: (entry: Entry) => Entry | undefined): Promise<boolean> {
+    return this.serially(async () => {
+      await this.reload();
+      let changed = false;
+      const entries = (await this.load()).map((entry) => {
+        const other = change(entry);
+        if (other !== undefined) changed = true;
+        return other ?? entry;
+      });
+      if (changed) await this.write(entries);
+      return changed;
+    });
+  }
+
   /** Takes everything away, the file as well. */
   clear(): Promise<void> {
     return this.serially(async () => {

@@ -1,11 +1,12 @@
 /** What the parts of the view share when they ask the server: the model of the settings, progress, and its end. */
 import type * as vscode from 'vscode';
-import type { ModelChoice, PromptProgress, PromptRunResult } from '../../server/protocol';
+import type { ModelChoice, PromptOutcome, PromptProgress, PromptRunResult } from '../../server/protocol';
 import type { Server } from '../client';
 import { codeOf } from '../errors';
 import type { KeptResult } from '../history/entry';
 import { explainError } from '../remedies';
 import type { Settings } from '../settings';
+import { translated } from '../translated';
 import { progressNote } from '../turn';
 
 export interface Asking {
@@ -38,6 +39,12 @@ export function noteOf(progress: PromptProgress): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** As it is shown: why there is no answer is said in the editor's language. */
+export function translatedOutcome(outcome: PromptOutcome): PromptOutcome {
+  if (outcome.kind === 'answered' || outcome.saying === undefined) return outcome;
+  return { ...outcome, message: translated(outcome.saying) };
 }
 
 /** Undefined for what the user stopped. */

@@ -11,7 +11,7 @@ import {
   type PromptSet,
 } from '../../server/protocol';
 import { Throttle } from '../throttle';
-import { type Asking, failureOf, modelChoice, noteOf } from './asking';
+import { type Asking, failureOf, modelChoice, noteOf, translatedOutcome } from './asking';
 import type { CheckState } from './messages';
 
 const SHOW_INTERVAL_MS = 100;
@@ -87,7 +87,7 @@ export class Checker {
         params,
         (progress) => {
           if (!current()) return;
-          if (progress.kind === 'checked') examples = [...examples, progress.example];
+          if (progress.kind === 'checked') examples = [...examples, shownExample(progress.example)];
           const note = progress.kind === 'checked' ? '' : (noteOf(progress) ?? this.current.note);
           this.current = { running: true, note, of, examples, checked };
           this.shown.request();
@@ -96,7 +96,7 @@ export class Checker {
       );
       if (!current()) return;
       this.done = { set, report };
-      this.change({ running: false, note: '', of, examples: report.examples, checked, report });
+      this.change({ running: false, note: '', of, examples: report.examples.map(shownExample), checked, report });
     } catch (error) {
       const message = failureOf(error, cancellation.token, this.asking);
       if (!current()) return;
@@ -110,4 +110,8 @@ export class Checker {
     this.current = state;
     this.shown.flush();
   }
+}
+
+function shownExample(example: CheckedExample): CheckedExample {
+  return { ...example, predicted: translatedOutcome(example.predicted) };
 }

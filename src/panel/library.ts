@@ -13,6 +13,7 @@ import {
   saveSet,
 } from '../../server/prompts/store';
 import type { PromptSet } from '../../server/protocol';
+import { translated } from '../translated';
 import { profileFiles, workspaceFiles } from './files';
 import type { SetInfo } from './messages';
 
@@ -161,7 +162,7 @@ function entryOf(shelf: Shelf, stored: StoredSet): Entry {
     scope: shelf.scope,
     path: shelf.scope === 'workspace' ? path : '',
     ...(stored.kind === 'broken'
-      ? { broken: vscode.l10n.t('Line {0}: {1}', stored.error.line, stored.error.reason) }
+      ? { broken: vscode.l10n.t('Line {0}: {1}', stored.error.line, translated(stored.error.why)) }
       : {}),
   };
   return { info, shelf, file, stored };

@@ -15,9 +15,10 @@ import {
   type RunManyParams,
   type RunManyResult,
 } from '../../server/protocol';
+import { messageOf } from '../errors';
 import { formatSeconds } from '../footer';
 import { Throttle } from '../throttle';
-import { type Asking, failureOf, modelChoice, noteOf } from './asking';
+import { type Asking, failureOf, modelChoice, noteOf, translatedOutcome } from './asking';
 import { Journal } from './journal';
 import { type ManyRow, type ManyState, MOST_ROWS, type RowsToShow } from './messages';
 import { readTable } from './tables';
@@ -127,7 +128,7 @@ export class Many {
       this.problem = undefined;
       await this.take(uri, name, table, column ?? guessColumns(table).input, set);
     } catch (error) {
-      this.problem = error instanceof Error ? error.message : String(error);
+      this.problem = messageOf(error);
       this.send();
     }
   }
@@ -260,7 +261,7 @@ export class Many {
       .slice(from, Math.min(to ?? MOST_ROWS, MOST_ROWS))
       .map(({ text }, at): ManyRow => {
         const outcome = outcomes[from + at];
-        return outcome === undefined ? { input: text } : { input: text, outcome };
+        return outcome === undefined ? { input: text } : { input: text, outcome: translatedOutcome(outcome) };
       });
     this.changedFrom = chosen?.inputs.length ?? 0;
     this.changedTo = 0;

@@ -4,6 +4,7 @@ import { TableError } from '../../server/prompts/errors';
 import { examplesFrom } from '../../server/prompts/pick';
 import { guessColumns, parseTable, type Table } from '../../server/prompts/table';
 import type { Example } from '../../server/protocol';
+import { translated } from '../translated';
 
 /** A table of examples or inputs is text that somebody made; more than this would fill the window's memory. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -30,7 +31,7 @@ function tableOf(text: string, fileName: string): Table {
     return parseTable(text, { fileName });
   } catch (error) {
     if (!(error instanceof TableError)) throw error;
-    throw new Error(vscode.l10n.t('{0}, line {1}: {2}', fileName, error.line, error.reason));
+    throw new Error(vscode.l10n.t('{0}, line {1}: {2}', fileName, error.line, translated(error.why)));
   }
 }
 

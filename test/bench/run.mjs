@@ -19,7 +19,7 @@ await build({
   platform: 'node',
   format: 'cjs',
   target: 'node20',
-  external: ['onnxruntime-node', 'koffi', 'esbuild'],
+  external: ['onnxruntime-node', 'koffi', 'esbuild', 'playwright-core'],
   logLevel: 'warning',
 });
 process.exit(spawnSync(process.execPath, [outfile, ...rest], { stdio: 'inherit' }).status ?? 1);

@@ -145,6 +145,24 @@ describe('an answer', () => {
     await expect.poll(() => editor.threads.root.count()).toBe(0);
   });
 
+  it('is tried again by a press in the moment it is complete', async () => {
+    await editor.openFile('retry.py');
+    await editor.selectLines(4, 12);
+    const before = workbench.answersKept();
+    // The first buttons that appear are pressed, quicker than any hand.
+    await editor.page.evaluate(`new MutationObserver((_, observer) => {
+      const [button] = document.querySelectorAll('.review-comment .comment-actions a.action-label[aria-label^="Retry"]');
+      if (button === undefined || button === window.pressed) return;
+      window.pressed = button;
+      window.presses = (window.presses ?? 0) + 1;
+      if (window.presses === 3) observer.disconnect();
+      button.click();
+    }).observe(document.body, { childList: true, subtree: true })`);
+    await editor.command('Flan: Explain Selection');
+    await expect.poll(() => workbench.answersKept()).toBe(before + 4);
+    expect(await editor.thread('Explanation').comments.count()).toBe(1);
+  });
+
   it('stops when told to, and keeps what was written', async () => {
     const whole = (await cli(workbench, 'explain', 'numbers.txt:1-200')).text;
     await editor.openFile('numbers.txt');

@@ -9,17 +9,29 @@ function json(name: string): Record<string, string> {
   return JSON.parse(readFileSync(join(root, name), 'utf8'));
 }
 
-/** Messages of `l10n.t('…')` in src, and of `t('…')`, the name under which pure modules are handed the same function. */
+/** In `src`, `l10n.t('…')`, and `t('…')`, the name under which pure modules are handed the same function. */
+const IN_EDITOR = /(?<![\w.])(?:vscode\.l10n\.|l10n\.)?t\(\s*('(?:[^'\\\n]|\\.)*'|[^\s])/g;
+/** In `server`, the sentences that it hands to front ends to be translated there. */
+const IN_SERVER = /(?<![\w.])say\(\s*('(?:[^'\\\n]|\\.)*'|[^\s])/g;
+/** Where such sentences are made and translated, whatever they are. */
+const HANDS_ON: readonly string[] = ['src/translated.ts', 'server/saying.ts'];
+
 function messagesInSources(): { messages: Set<string>; opaque: string[] } {
   const messages = new Set<string>();
   const opaque: string[] = [];
-  for (const name of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts')) continue;
-    const source = readFileSync(join(root, 'src', name), 'utf8');
-    for (const call of source.matchAll(/(?<![\w.])(?:vscode\.l10n\.|l10n\.)?t\(\s*('(?:[^'\\\n]|\\.)*'|[^\s])/g)) {
-      const argument = call[1] ?? '';
-      if (argument.length > 2) messages.add(argument.slice(1, -1).replace(/\\(.)/g, '$1'));
-      else opaque.push(`${name}: ${call[0]}`);
+  for (const [folder, calls] of [
+    ['src', IN_EDITOR],
+    ['server', IN_SERVER],
+  ] as const) {
+    for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      const name = `${folder}/${file}`;
+      if (!name.endsWith('.ts') || HANDS_ON.includes(name)) continue;
+      const source = readFileSync(join(root, name), 'utf8');
+      for (const call of source.matchAll(calls)) {
+        const argument = call[1] ?? '';
+        if (argument.length > 2) messages.add(argument.slice(1, -1).replace(/\\(.)/g, '$1'));
+        else opaque.push(`${name}: ${call[0]}`);
+      }
     }
   }
   return { messages, opaque };

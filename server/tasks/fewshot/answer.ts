@@ -63,7 +63,7 @@ export async function answerPrompt(
 ): Promise<PromptJobResult> {
   const { set, input, leaveOut } = job;
   const problem = problemsOf(set)[0];
-  if (problem !== undefined) throw new PromptSetNotReadyError(problem.message);
+  if (problem !== undefined) throw new PromptSetNotReadyError(problem.saying);
   checkInput(input);
   const { engine } = model;
   const fitted = fitSet(model, set, input, job);

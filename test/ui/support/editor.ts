@@ -15,6 +15,9 @@ const CHROMIUM_FLAGS = [
   '--disable-sync',
 ];
 
+const PALETTE_TIMEOUT_MS = 10_000;
+const MOST_TRIES = 4;
+
 export function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: '/usr/bin/chromium', args: CHROMIUM_FLAGS });
 }
@@ -106,11 +109,20 @@ export class Editor {
   }
 
   async command(title: string): Promise<void> {
-    await this.page.keyboard.press('F1');
     const input = this.page.locator('.quick-input-widget input.input');
-    await input.fill(`>${title}`);
-    // Not Enter: the first row may be a command used before whose title is only similar.
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
+    for (let tries = 1; ; tries++) {
+      await this.page.keyboard.press('F1');
+      try {
+        await input.fill(`>${title}`, { timeout: PALETTE_TIMEOUT_MS });
+        // Not Enter: the first row may be a command used before whose title is only similar.
+        const row = this.page.locator('.quick-input-list .monaco-list-row', { hasText: title });
+        await row.first().click({ timeout: PALETTE_TIMEOUT_MS });
+        return;
+      } catch (error) {
+        // The palette closes when something else takes the focus, such as an editor that was still being opened.
+        if (tries === MOST_TRIES) throw error;
+      }
+    }
   }
 
   /** What the active editor shows of its text. */

@@ -82,27 +82,65 @@ export class Inspector {
   }
 }
 
-/** Milliseconds of the longest run of samples in a row in which code of files matching `files` was on the stack. */
-export function longestStretch({ nodes, samples, timeDeltas }: Profile, files: RegExp): number {
+/** A time in which the event loop did one thing after another without a rest. */
+export interface Stretch {
+  readonly ms: number;
+  /** What was at work for most of it: `function file:line`, from the outermost inwards. */
+  readonly busiest: readonly string[];
+}
+
+/**
+ * The longest runs of samples in a row, longest first. With `files`: samples with code of such a file on the stack;
+ * without: all that are not idle. Two tasks with no rest in between count as one, so this is an upper bound; a pause of
+ * the whole process, which other programs cause, counts as well.
+ */
+export function longestStretches(profile: Profile, most: number, files?: RegExp): Stretch[] {
+  const { nodes, samples, timeDeltas } = profile;
   const parent = new Map<number, ProfileNode>();
   const byId = new Map(nodes.map((node) => [node.id, node]));
   for (const node of nodes) for (const child of node.children ?? []) parent.set(child, node);
-  const ours = new Map<number, boolean>();
-  const isOurs = (id: number): boolean => {
-    const known = ours.get(id);
-    if (known !== undefined) return known;
+  const known = new Map<number, boolean>();
+  const counts = (id: number): boolean => {
+    const before = known.get(id);
+    if (before !== undefined) return before;
+    const frame = byId.get(id)?.callFrame;
     const above = parent.get(id);
-    const found = files.test(byId.get(id)?.callFrame.url ?? '') || (above !== undefined && isOurs(above.id));
-    ours.set(id, found);
+    const found =
+      files === undefined
+        ? !['(idle)', '(root)', '(program)'].includes(frame?.functionName ?? '')
+        : files.test(frame?.url ?? '') || (above !== undefined && counts(above.id));
+    known.set(id, found);
     return found;
   };
-  let longest = 0;
-  let current = 0;
+  const found: { ms: number; readonly parts: Map<number, number> }[] = [];
+  let current: (typeof found)[number] | undefined;
   for (const [index, sample] of samples.entries()) {
-    current = isOurs(sample) ? current + (timeDeltas[index] ?? 0) / 1000 : 0;
-    longest = Math.max(longest, current);
+    if (!counts(sample)) {
+      current = undefined;
+      continue;
+    }
+    if (current === undefined) {
+      current = { ms: 0, parts: new Map() };
+      found.push(current);
+    }
+    const ms = (timeDeltas[index + 1] ?? 0) / 1000;
+    current.ms += ms;
+    current.parts.set(sample, (current.parts.get(sample) ?? 0) + ms);
   }
-  return longest;
+  return found
+    .sort((a, b) => b.ms - a.ms)
+    .slice(0, most)
+    .map(({ ms, parts }) => {
+      const [busiest] = [...parts].sort((a, b) => b[1] - a[1])[0] ?? [0];
+      const stack: string[] = [];
+      for (let node = byId.get(busiest); node !== undefined; node = parent.get(node.id)) {
+        const { functionName, url, lineNumber } = node.callFrame;
+        if (url !== '' || functionName.startsWith('(g')) {
+          stack.unshift(`${functionName || '(anonymous)'} ${url.slice(url.lastIndexOf('/') + 1)}:${lineNumber + 1}`);
+        }
+      }
+      return { ms: Math.round(ms * 10) / 10, busiest: stack.slice(-6) };
+    });
 }
 
 function extensionHost(root: number): number {

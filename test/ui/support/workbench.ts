@@ -3,15 +3,24 @@
  * in one scratch folder. `stop` ends everything that was started here, the extension's detached server included.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-export const ROOT = join(__dirname, '..', '..', '..');
-export const MODULES = join(__dirname, '..', 'workbench', 'node_modules');
+export const ROOT = rootAbove(__dirname);
+export const MODULES = join(ROOT, 'test', 'ui', 'workbench', 'node_modules');
 export const VSIX = join(ROOT, 'artifacts', `flan-${process.platform}-${process.arch}.vsix`);
 /** Where pictures of a run are kept. */
 export const PICTURES = join(ROOT, 'artifacts', 'ui');
@@ -144,6 +153,17 @@ export class Workbench {
     this.process = child;
   }
 
+  /** Complete answers: entries of the history's files, which is exact and needs no look at the screen. */
+  answersKept(): number {
+    const storage = join(this.userData, 'User', 'workspaceStorage');
+    if (!existsSync(storage)) return 0;
+    const files = readdirSync(storage).map((id) => join(storage, id, 'flan-local.flan', 'answers.jsonl'));
+    return files.reduce(
+      (sum, file) => sum + (existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0),
+      0,
+    );
+  }
+
   /** As if the user had edited the settings file. */
   changeSettings(settings: Readonly<Record<string, unknown>>): void {
     this.change('User', settings);
@@ -241,6 +261,14 @@ export class Workbench {
     }
     throw new Error(`The workbench did not start:\n${readFileSync(join(this.scratch, 'workbench.log'), 'utf8')}`);
   }
+}
+
+/** The project's folder; benchmarks are bundled, and run from another folder than their source. */
+function rootAbove(folder: string): string {
+  if (existsSync(join(folder, 'package-lock.json'))) return folder;
+  const above = dirname(folder);
+  if (above === folder) throw new Error('not in the project');
+  return rootAbove(above);
 }
 
 /** What an installed language pack leaves behind, with no translations of the editor's own texts. */

@@ -115,3 +115,14 @@ it('takes its entries from nowhere but whole lines', () => {
     expect(parseEntry(JSON.stringify({ ...entry('a'), [field]: undefined })), field).toBeUndefined();
   }
 });
+
+it('replaces entries in the file as it is, with those of other windows', async () => {
+  const store = new HistoryStore(file);
+  await store.add(entry('a'));
+  await store.entries();
+  await new HistoryStore(file).add(entry('b'));
+  expect(await store.replace(() => undefined)).toBe(false);
+  const other = { ...entry('b'), answer: 'Other.' };
+  expect(await store.replace(({ id }) => (id === 'b' ? other : undefined))).toBe(true);
+  expect(await new HistoryStore(file).entries()).toEqual([entry('a'), other]);
+});

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { problemsOf } from '../../../server/prompts/problems';
 import { promptText, sectionsOf } from '../../../server/prompts/render';
 import type { PromptSet } from '../../../server/prompts/set';
+import { inEnglish } from '../../../server/saying';
 import { SET } from './support';
 
 describe('a prompt', () => {
@@ -43,7 +44,8 @@ describe('a prompt', () => {
 });
 
 describe('a set that cannot be run', () => {
-  const problems = (change: Partial<PromptSet>) => problemsOf({ ...SET, ...change }).map(({ message }) => message);
+  const problems = (change: Partial<PromptSet>) =>
+    problemsOf({ ...SET, ...change }).map(({ saying }) => inEnglish(saying));
 
   it('says why, and which example it is', () => {
     expect(problemsOf(SET)).toEqual([]);
@@ -52,7 +54,7 @@ describe('a set that cannot be run', () => {
     expect(problems({ options: ['positive', 'negative', ' '] })).toEqual([
       expect.stringMatching(/^An option is empty/),
     ]);
-    expect(problems({ options: ['positive', 'negative', 'positive '] })[0]).toMatch(/'positive' is there twice/);
+    expect(problems({ options: ['positive', 'negative', 'positive '] })[0]).toMatch(/"positive" is there twice/);
     expect(problems({ generation: { beams: 2, votes: 3 } })[0]).toMatch(/exclude each other/);
     expect(problems({ generation: { temperature: 1 } })[0]).toMatch(/are for votes/);
     expect(problems({ instruction: '', examples: [] })[0]).toMatch(/tells the model nothing/);
@@ -60,7 +62,7 @@ describe('a set that cannot be run', () => {
       {
         code: 'not-an-option',
         example: 1,
-        message: expect.stringMatching(/^The output of example 2 is none of the options/),
+        saying: { text: expect.stringMatching(/^The output of example \{0\} is none of the options/), args: [2] },
       },
     ]);
   });

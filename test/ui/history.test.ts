@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Editor, launchBrowser, type Thread } from '../support/editor';
-import { FILES } from '../support/files';
-import { Workbench } from '../support/workbench';
+import { Editor, launchBrowser, type Thread } from './support/editor';
+import { FILES } from './support/files';
+import { Workbench } from './support/workbench';
 
 let workbench: Workbench;
 let browser: Browser;
@@ -59,23 +59,24 @@ describe('the history', () => {
     await editor.closeThreads();
 
     const before = file('retry.py');
-    writeFileSync(join(workbench.workspace, 'retry.py'), `# new\n# new\n${before}`);
-    await editor.command('Flan: Show the History');
-    await expect.poll(() => rows(/retry\.py|raised/).count()).toBe(2);
-    await editor.picture('history');
-    await rows('Explanation of retry.py').click();
-    const reopened = editor.thread('Explanation · lines 6 to 14');
-    await reopened.action('Copy the Answer').waitFor();
-    expect(await reopened.answer()).toBe(answer);
-    expect(await reopened.smallPrint()).toContain('starter · ');
-    await editor.picture('history-reopened');
-
-    // Once more is the same thread, not another one.
-    await rows('Explanation of retry.py').click();
-    await editor.page.waitForTimeout(500);
-    expect(await editor.threads.root.count()).toBe(1);
-
     try {
+      writeFileSync(join(workbench.workspace, 'retry.py'), `# new\n# new\n${before}`);
+      await editor.command('Flan: Show the History');
+      await expect.poll(() => rows(/retry\.py|raised/).count()).toBe(2);
+      await editor.picture('history');
+      await rows('Explanation of retry.py').click();
+      const reopened = editor.thread('Explanation · lines 6 to 14');
+      await reopened.action('Copy the Answer').waitFor();
+      expect(await reopened.answer()).toBe(answer);
+      expect(await reopened.smallPrint()).toContain('starter · ');
+      await editor.picture('history-reopened');
+
+      // Once more is the same thread, not another one.
+      await rows('Explanation of retry.py').click();
+      // What a command of the palette does comes after what the click did.
+      await editor.command('Flan: Show the History');
+      expect(await editor.threads.root.count()).toBe(1);
+
       writeFileSync(join(workbench.workspace, 'retry.py'), '# nothing left\n');
       // The editor reads the file again in its own time, and the thread says what it finds.
       await expect.poll(() => editor.threads.title()).toContain('its text is gone');
@@ -87,6 +88,35 @@ describe('the history', () => {
     } finally {
       writeFileSync(join(workbench.workspace, 'retry.py'), before);
     }
+  });
+
+  it('follows a file that is renamed, as its threads do', async () => {
+    const rename = async (from: string, to: string): Promise<void> => {
+      await editor.command('View: Show Explorer');
+      const row = editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: from });
+      await row.click();
+      await row.press('F2');
+      await editor.page.locator('.explorer-item-edited input').fill(to);
+      await editor.page.keyboard.press('Enter');
+      await editor.page.locator('.tab.active', { hasText: to }).waitFor();
+    };
+    const thread = await explained('retry.py', 4, 12);
+    const answer = await thread.answer();
+    await rename('retry.py', 'again.py');
+    try {
+      await thread.action('Copy the Answer').waitFor();
+      expect(await thread.title()).toBe('Explanation · lines 4 to 12');
+      expect(await thread.answer()).toBe(answer);
+      await editor.picture('renamed');
+      await editor.closeThreads();
+      await editor.command('Flan: Show the History');
+      await rows('Explanation of again.py').first().click();
+      await editor.page.locator('.tab.active', { hasText: 'again.py' }).waitFor();
+      await thread.action('Copy the Answer').waitFor();
+    } finally {
+      await rename('again.py', 'retry.py');
+    }
+    await expect.poll(() => rows('Explanation of again.py').count()).toBe(0);
   });
 
   it('is searched by any word, can be switched off, and is cleared from the disk', async () => {
