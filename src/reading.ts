@@ -10,7 +10,7 @@ const MOST_UNASKED = 4;
 
 /** Empty: the user was told why, or declined. */
 export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Source[]> {
-  const editor = vscode.window.activeTextEditor;
+  const editor = await activeEditor();
   if (editor === undefined) {
     void vscode.window.showInformationMessage(vscode.l10n.t('Open a file and select the text that Flan should read.'));
     return [];
@@ -30,6 +30,26 @@ export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Sourc
   // The user sees what is read, exactly as if it had been selected by hand.
   editor.selection = new vscode.Selection(source.range.start, source.range.end);
   return whereThreadsShow([source], editor.document, texts);
+}
+
+/** The window tells of an editor that was just opened a moment after it is on the screen, and a busy one later still. */
+const OPENING_MS = 1000;
+
+async function activeEditor(): Promise<vscode.TextEditor | undefined> {
+  if (vscode.window.activeTextEditor !== undefined) return vscode.window.activeTextEditor;
+  let changes: vscode.Disposable | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise((resolve) => {
+      changes = vscode.window.onDidChangeActiveTextEditor((editor) => {
+        if (editor !== undefined) resolve(editor);
+      });
+      timer = setTimeout(() => resolve(vscode.window.activeTextEditor), OPENING_MS);
+    });
+  } finally {
+    changes?.dispose();
+    clearTimeout(timer);
+  }
 }
 
 /**

@@ -1,0 +1,112 @@
+// Every view but the prompt sets', in both languages and the three kinds of theme, as pictures to look at.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Editor, launchBrowser, type Thread } from '../support/editor';
+import { FILES } from '../support/files';
+import { ROOT, Workbench } from '../support/workbench';
+
+const THEMES = { light: 'Light Modern', dark: 'Dark Modern', contrast: 'Default High Contrast' };
+
+const LANGUAGES = {
+  en: { locale: undefined, table: 'package.nls.json', error: 'No answer.', automatic: 'Automatic' },
+  zh: { locale: 'zh-cn', table: 'package.nls.zh-cn.json', error: '没有回答', automatic: '自动' },
+} as const;
+
+describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, error, automatic }]) => {
+  const titles: Record<string, string> = JSON.parse(readFileSync(join(ROOT, table), 'utf8'));
+  const title = (key: string): string => titles[key] ?? key;
+  let workbench: Workbench;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    workbench = await Workbench.start({ files: FILES, ...(locale === undefined ? {} : { locale }) });
+    browser = await launchBrowser();
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await workbench?.stop();
+  });
+
+  it.for(Object.entries(THEMES))('with a %s theme', { timeout: 300_000 }, async ([theme, name]) => {
+    workbench.changeSettings({ 'workbench.colorTheme': name, 'window.autoDetectColorScheme': false });
+    const editor = await Editor.open(browser, workbench);
+    const picture = (view: string) => editor.picture(`${view}-${language}-${theme}`);
+    const command = (key: string) => editor.command(`Flan: ${title(key)}`);
+    const thread: Thread = editor.threads;
+    const ask = async (file: string, from: number, to: number): Promise<void> => {
+      await command('command.removeAnswers');
+      await editor.command('View: Show Explorer');
+      await editor.openFile(file);
+      await editor.selectLines(from, to);
+      await command('command.explain');
+    };
+    try {
+      await ask('notes.md', 1, 6);
+      await thread.action(title('answer.copy')).waitFor({ timeout: 60_000 });
+      await thread.comments.last().hover();
+      await picture('answer');
+
+      workbench.holdServer();
+      await ask('numbers.txt', 1, 200);
+      await workbench.crawlUntil(() => thread.isWriting());
+      await picture('writing');
+      await thread.titleAction(title('answer.stop')).click();
+      workbench.resumeServer();
+      await thread.action(title('answer.copy')).waitFor({ timeout: 60_000 });
+      await picture('stopped');
+
+      workbench.changeMachineSettings({ 'flan.model': workbench.workspace });
+      await ask('retry.py', 4, 12);
+      await thread.comments.last().getByText(error).waitFor({ timeout: 60_000 });
+      await picture('error');
+      workbench.changeMachineSettings({ 'flan.model': '' });
+
+      await command('history.show');
+      await editor.page.locator('.pane-body .monaco-list-row[aria-level="2"]').first().waitFor();
+      await picture('history');
+      await command('history.search');
+      await editor.quickPickRows.first().waitFor();
+      await picture('history-search');
+      await editor.page.keyboard.press('Escape');
+
+      await command('command.chooseModel');
+      await editor.quickPickRows.filter({ hasText: automatic }).first().waitFor({ timeout: 60_000 });
+      await picture('models');
+      await editor.page.keyboard.press('Escape');
+      await command('command.installModel');
+      await editor.quickPickRows.filter({ hasText: 'google/flan-t5-base' }).first().waitFor({ timeout: 60_000 });
+      await picture('install');
+      await editor.page.keyboard.press('Escape');
+
+      await editor.statusItem.click();
+      await editor.quickPickRows.nth(5).waitFor();
+      await picture('menu');
+      await editor.page.keyboard.press('Escape');
+
+      await command('command.doctor');
+      const page = editor.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
+      await page.locator('table').nth(1).waitFor({ timeout: 60_000 });
+      await picture('doctor');
+
+      await command('command.settings');
+      await editor.page.locator('.settings-editor .setting-item-contents').first().waitFor();
+      await picture('settings');
+
+      await editor.command('View: Close Primary Side Bar');
+      await command('command.getStarted');
+      await editor.page.locator('.gettingStartedContainer .getting-started-step').nth(3).waitFor();
+      await picture('walkthrough');
+      expect(await editor.page.locator('.getting-started-step').count()).toBe(4);
+    } catch (error) {
+      await picture('failed-pictures');
+      throw error;
+    } finally {
+      workbench.resumeServer();
+      workbench.changeMachineSettings({ 'flan.model': '' });
+      await editor.close();
+    }
+  });
+});
