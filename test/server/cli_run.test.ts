@@ -191,7 +191,7 @@ describe('flan run', () => {
     ['two formats', ['run', 'mood', 'lines.txt', '--csv', '--jsonl'], 2, /one of --json/],
     ['a column that is not there', ['run', 'mood', 'table.csv', '--column', 'x'], 2, /no column 'x'.*id, Review/],
     ['a format that is none', ['run', 'mood', 'table.csv', '--format', 'xls'], 2, /--format.*'xls'/],
-    ['an unknown set', ['run', 'none', 'lines.txt'], 1, /no prompt set 'none'.*mood.*log-line/],
+    ['an unknown set', ['run', 'none', 'lines.txt'], 1, /no prompt set "none".*mood.*log-line/],
     ['a broken set', ['run', 'broken', 'lines.txt'], 1, /broken\.json, line 3: Example 1: "input" is a text/],
     ['a broken table', ['run', 'mood', 'quote.csv'], 1, /Line 2: A quote that was opened is not closed/],
     ['a file that is not there', ['run', 'mood', 'none.txt'], 1, /none\.txt does not exist/],

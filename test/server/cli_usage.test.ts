@@ -91,7 +91,7 @@ describe('usage', () => {
     ['a missing prompt file', ['generate', '--prompt-file', 'none.txt'], /does not exist/],
     ['an empty prompt', ['generate', '--prompt', ' '], /empty/],
     ['an empty answer', ['score', '--prompt', 'a', '--answer', ''], /empty/],
-    ['an unknown model', ['explain', 'add.py', '--model', 'gpt'], /no model 'gpt'.*starter/],
+    ['an unknown model', ['explain', 'add.py', '--model', 'gpt'], /no model "gpt".*starter/],
     ['a folder without a model', ['explain', 'add.py', '--model', './folder'], /folder.*config\.json/],
     ['a model folder that is not there', ['explain', 'add.py', '--model', './none'], /no model/],
     ['a folder to pull that is none', ['pull', './none'], /none.*config\.json/],

@@ -149,7 +149,7 @@ describe('one input', () => {
     const away = counted.examples.flatMap(({ fits }, at) => (fits ? [] : [at]));
     expect(away).toEqual([1, 2, 4]);
     await expect(run(long, input)).rejects.toThrow(
-      /^The prompt has \d+ tokens, the model reads 2048: examples 2-3 and 5 do not fit\./,
+      /^The prompt has \d+ tokens, the model reads 2048: examples 2-3, 5 do not fit\./,
     );
     const dropped = await run(long, input, { whenTooLong: 'drop' });
     expect(dropped.dropped).toEqual(away);
