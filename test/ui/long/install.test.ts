@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { HubStandIn } from '../../support/hub';
+import { ProxyStandIn } from '../../support/proxy';
 import { Editor, launchBrowser } from '../support/editor';
 import { FILES } from '../support/files';
 import { Workbench } from '../support/workbench';
@@ -13,6 +14,7 @@ const FIXTURES = join(__dirname, '..', '..', 'fixtures');
 const TOKEN = 'hf_test_token';
 
 let hub: HubStandIn;
+let proxy: ProxyStandIn;
 let home: string;
 let workbench: Workbench;
 let browser: Browser;
@@ -34,6 +36,7 @@ function repository(): Record<string, Uint8Array> {
 beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), 'flan-hub-'));
   hub = await HubStandIn.start();
+  proxy = await ProxyStandIn.start();
   // The beginning of a file comes at once: what it holds is known, and the download has begun to count.
   hub.fault = ({ kind, path, from }) =>
     slow && kind === 'data' && path.endsWith('.safetensors') && from > 0
@@ -47,7 +50,8 @@ beforeAll(async () => {
   });
   workbench = await Workbench.start({
     files: FILES,
-    env: { HF_ENDPOINT: hub.url, HF_HOME: join(home, 'no-cache'), NO_PROXY: '127.0.0.1' },
+    settings: { 'http.proxy': proxy.url },
+    env: { HF_ENDPOINT: hub.url, HF_HOME: join(home, 'no-cache'), NO_PROXY: '', no_proxy: '' },
   });
   browser = await launchBrowser();
   editor = await Editor.open(browser, workbench);
@@ -57,6 +61,7 @@ afterAll(async () => {
   await browser?.close();
   await workbench?.stop();
   await hub?.close();
+  await proxy?.close();
   if (home !== undefined) rmSync(home, { recursive: true, force: true });
 });
 
@@ -124,6 +129,8 @@ it('goes on from there, and the model is one pick away', async () => {
   await editor.notification('flan-t5-small is installed.').waitFor({ timeout: 60_000 });
   await editor.picture('install-done');
   expect(installed('flan-t5-small')).toBe(true);
+  // All of it came through the proxy of the editor's settings.
+  expect(new Set(proxy.tunnels)).toEqual(new Set([new URL(hub.url).host]));
   await editor.pressInNotification('flan-t5-small is installed.', 'Use It Now');
   await expect.poll(() => workbench.machineSettings()['flan.model'], { timeout: 60_000 }).toBe('flan-t5-small');
   await expect.poll(() => editor.statusItem.textContent(), { timeout: 60_000 }).toMatch(/flan-t5-small · CPU/);
