@@ -115,5 +115,11 @@ inline T __shfl_down_sync(unsigned, T v, int distance) {
   const int lane = emulated::current->thread & 31;
   return shuffle(v, lane + distance < 32 ? lane + distance : lane);
 }
+template <typename T>
+inline T atomicAdd(T* p, T v) {
+  const T old = *p;
+  return *p += v, old;
+}
+inline void atomicMax(unsigned* p, unsigned v) { *p = std::max(*p, v); }
 inline void __syncwarp() { emulated::exchange(nullptr, 0); }
 inline void __syncthreads() { emulated::meet(0, emulated::current->block->threads); }

@@ -79,7 +79,7 @@ async function steps(engine: Engine, source: number, cached: number, copy: numbe
   const inner = config.numHeads * config.dKv;
   let one = NaN;
   for (const [rows, perRow] of FORMS) {
-    const decoder = await engine.decoder(memory, rows, cached + (STEPS + 5) * perRow);
+    const decoder = await engine.decoder(memory, rows, cached + 8);
     for (let i = 0; i < cached; i += 8) {
       const count = Math.min(8, cached - i);
       await decoder.step(new Int32Array(rows * count).fill(5), count, { kind: 'argmax' });
@@ -89,10 +89,11 @@ async function steps(engine: Engine, source: number, cached: number, copy: numbe
     for (let i = 0; i < STEPS; i++) {
       const [ms] = await timed(() => decoder.step(tokens, perRow, { kind: 'argmax' }));
       if (i >= 5) times.push(ms);
+      await decoder.truncate(cached);
     }
     const ms = median(times);
     if (rows * perRow === 1) one = ms;
-    const cache = 4 * config.decoderLayers * rows * inner * (cached + (STEPS * perRow) / 2);
+    const cache = 4 * config.decoderLayers * rows * inner * cached;
     const bytes = engine.info.stepWeightBytes + 4 * config.decoderLayers * inner * source + cache;
     const share = (100 * bytes) / ms / 1e-3 / copy;
     console.log(

@@ -8,11 +8,12 @@ import { CudaDriver, i32, pointer } from '../../server/engine/cuda/driver';
 import { createCudaEngine, probeCuda } from '../../server/engine/cuda/engine';
 import { CudaError } from '../../server/engine/cuda/errors';
 import { kernelImage } from '../../server/engine/cuda/images';
-import type { Decoder, Engine, Memory } from '../../server/engine/engine';
+import type { Decoder, Engine, Memory, Pick } from '../../server/engine/engine';
 import { OutOfMemoryError } from '../../server/engine/errors';
-import { argmax, logSumExp } from '../../server/engine/pick';
+import { argmax, logSumExp, pickFrom } from '../../server/engine/pick';
 import { CancelledError } from '../../server/errors';
 import { generate } from '../../server/generate/generate';
+import { uniform } from '../../server/generate/random';
 import { scoreAnswer } from '../../server/generate/score';
 import { cosine, parting, relativeError } from '../parity/compare';
 import { weightFile } from '../parity/models';
@@ -131,6 +132,38 @@ async function starter(): Promise<void> {
   await engine.dispose();
 }
 
+/** What the card picks from logits is what the host picks from them; a draw near a limit may fall on either side. */
+async function picking(engine: Engine, ids: readonly number[], tokens: readonly number[], logits: Float32Array) {
+  const { vocabSize } = engine.config;
+  await withDecoder(engine, ids, 1, 64, async (decoder) => {
+    const pick = async (rule: Pick) => {
+      await decoder.truncate(0);
+      const [card, host] = [
+        await decoder.step(Int32Array.from(tokens), tokens.length, rule),
+        pickFrom(logits, vocabSize, rule),
+      ];
+      const off = card.logprobs.map((value, i) => Math.abs(value - (host.logprobs[i] as number)));
+      const same = card.ids.filter((id, i) => id === host.ids[i]).length;
+      return { same, of: host.ids.length, off: Math.max(...off) };
+    };
+    for (const count of [1, 8, 100]) {
+      const { same, of, off } = await pick({ kind: 'top', count });
+      check(`the best ${count}`, same === of && off < 1e-4, `${same} of ${of}, off by ${off}`);
+    }
+    let draws = 0;
+    let equal = 0;
+    for (let round = 0; round < 24; round++) {
+      const uniforms = Float64Array.from(tokens, (_, i) => uniform(round, i));
+      const filters = { topK: [0, 40, 5][round % 3] as number, topP: [1, 0.9, 0.5, 0.99][round % 4] as number };
+      const { same, of } = await pick({ kind: 'sample', temperature: 0.5 + (round % 5) / 4, ...filters, uniforms });
+      draws += of;
+      equal += same;
+    }
+    console.log(`${equal} of ${draws} draws on the card are those of the host`);
+    check('draws', equal >= draws * 0.99, `${equal} of ${draws}`);
+  });
+}
+
 /** One row and several, one token and several, truncating and reordering: the same bits. */
 async function oneAndSeveral(engine: Engine, ids: readonly number[]): Promise<void> {
   const { vocabSize, decoderStartId } = engine.config;
@@ -154,6 +187,7 @@ async function oneAndSeveral(engine: Engine, ids: readonly number[]): Promise<vo
     });
     below('log-probabilities of the best', Math.max(...off), 1e-4);
   });
+  await picking(engine, ids, tokens, flat(singles));
   for (const rows of [2, 8, 16]) {
     await withDecoder(engine, ids, rows, 64, async (decoder) => {
       const last = new Float32Array(rows * vocabSize);

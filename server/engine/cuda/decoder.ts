@@ -2,6 +2,7 @@
 import type { Decoder, Picked, Pick as PickRule } from '../engine';
 import { CapacityError, DisposedError } from '../errors';
 import { NotFiniteError, pickFrom } from '../pick';
+import { pickedBytes, pickedCount, picksOnCard, readPicked } from './decoder_pick';
 import {
   type CrossShape,
   cacheLayerBytes,
@@ -11,109 +12,10 @@ import {
   matrixBytes,
   partialFloats,
   RESULT_BYTES,
-  STEP_THREADS,
-  type StepAddresses,
-  stepParameters,
-  stepShared,
 } from './decoder_shapes';
-import type { DecoderWeights } from './decoder_weights';
-import type { CudaDriver, Kernel } from './driver';
 import { CudaShapeError } from './errors';
 import type { DevicePtr } from './seams';
-
-/** Where the weights are. */
-export type StepWeights = Pick<DecoderWeights, 'layers' | 'head' | 'embedding' | 'norms' | 'bias'>;
-
-/** What a decoder asks of the driver. */
-export type StepDriver = Pick<
-  CudaDriver,
-  'device' | 'alloc' | 'free' | 'fill' | 'upload' | 'download' | 'allowShared' | 'launch'
->;
-
-/** The step kernel with what stays the same for all decoders: weights, activations, results. */
-export class StepRunner {
-  readonly driver: StepDriver;
-  readonly shapes: DecoderShapes;
-  readonly addresses: StepAddresses;
-  readonly #one: Kernel;
-  readonly #eight: Kernel;
-  readonly #owned: DevicePtr[] = [];
-  #counterSet: 0 | 1 = 0;
-
-  constructor(driver: StepDriver, shapes: DecoderShapes, weights: StepWeights, kernel: (name: string) => Kernel) {
-    this.driver = driver;
-    this.shapes = shapes;
-    this.#one = kernel('decoder_step_1');
-    this.#eight = kernel('decoder_step_8');
-    driver.allowShared(this.#one, stepShared(driver.device, true).bytes);
-    driver.allowShared(this.#eight, stepShared(driver.device, false).bytes);
-    const zeros = (bytes: number): DevicePtr => {
-      const address = driver.alloc(bytes, 'the decoder');
-      this.#owned.push(address);
-      driver.fill(address, 0, bytes);
-      return address;
-    };
-    const { dPad, innerPad, ffPad, gridPad, head, counterWords } = shapes;
-    try {
-      this.addresses = {
-        layers: weights.layers,
-        head: weights.head,
-        embedding: weights.embedding.address,
-        norms: weights.norms,
-        bias: weights.bias,
-        x: zeros(MAX_COLUMNS * dPad * 4),
-        normed: zeros(MAX_COLUMNS * dPad * 2),
-        normedPowers: zeros((MAX_COLUMNS * dPad) / 8),
-        squares: zeros(MAX_COLUMNS * gridPad * 4),
-        q: zeros(MAX_COLUMNS * innerPad * 4),
-        crossQueries: zeros(MAX_COLUMNS * innerPad * 2),
-        attended: zeros(MAX_COLUMNS * innerPad * 2),
-        hidden: zeros(MAX_COLUMNS * ffPad * 2),
-        exponents: zeros((MAX_COLUMNS * ffPad) / 8),
-        logits: zeros(MAX_COLUMNS * head.tiles * 16 * 4),
-        bests: zeros(MAX_COLUMNS * gridPad * 12),
-        results: zeros(MAX_COLUMNS * RESULT_BYTES),
-        counters: zeros(2 * counterWords * 4),
-      };
-    } catch (error) {
-      this.dispose();
-      throw error;
-    }
-  }
-
-  /** Queues one step of up to 8 columns; results and logits are then on the card. */
-  launch(
-    decoder: DecoderAddresses,
-    step: {
-      readonly tokens: Int32Array;
-      readonly targets: Int32Array | undefined;
-      readonly first: number;
-      readonly perRow: number;
-      readonly length: number;
-      readonly reordered: boolean;
-    },
-  ): void {
-    const { device } = this.driver;
-    const one = step.tokens.length === 1;
-    const counterSet = this.#counterSet;
-    this.#counterSet = counterSet === 0 ? 1 : 0;
-    const parameters = stepParameters(this.shapes, device, this.addresses, decoder, { ...step, counterSet });
-    this.driver.launch(
-      one ? this.#one : this.#eight,
-      {
-        grid: [device.multiprocessors],
-        block: STEP_THREADS,
-        shared: stepShared(device, one).bytes,
-        cooperative: true,
-      },
-      [parameters],
-    );
-  }
-
-  dispose(): void {
-    for (const address of this.#owned.splice(0)) this.driver.free(address);
-  }
-}
+import type { StepRunner } from './step_runner';
 
 /** The source's keys and values, packed for the step kernel. */
 export interface CrossMemory {
@@ -187,25 +89,34 @@ export class CudaDecoder implements Decoder {
       if (pick.targets.length !== total) throw new RangeError(`${pick.targets.length} targets for ${total} positions.`);
       checkIds(pick.targets, vocabSize);
     }
-    const whole = pick.kind !== 'argmax' && pick.kind !== 'score';
+    if (pick.kind === 'sample' && pick.uniforms.length !== total)
+      throw new RangeError(`${pick.uniforms.length} draws for ${total} positions.`);
+    const onCard = picksOnCard(pick);
+    const count = onCard ? pickedCount(pick, vocabSize) : 1;
+    const whole = !onCard && pick.kind !== 'argmax' && pick.kind !== 'score';
     const logits = new Float32Array(whole ? total * vocabSize : 0);
-    const ids = new Int32Array(pick.kind === 'argmax' ? total : 0);
-    const logprobs = new Float32Array(whole ? 0 : total);
+    const ids = new Int32Array(onCard || pick.kind === 'argmax' ? total * count : 0);
+    const logprobs = new Float32Array(whole ? 0 : total * count);
     this.#guard(() => {
       for (let first = 0; first < total; first += MAX_COLUMNS) {
-        const count = Math.min(MAX_COLUMNS, total - first);
+        const columns = Math.min(MAX_COLUMNS, total - first);
         this.#runner.launch(this.#addresses, {
-          tokens: tokens.subarray(first, first + count),
-          targets: pick.kind === 'score' ? pick.targets.subarray(first, first + count) : undefined,
+          tokens: tokens.subarray(first, first + columns),
+          targets: pick.kind === 'score' ? pick.targets.subarray(first, first + columns) : undefined,
           first,
           perRow,
           length: this.#length,
           reordered: this.#reordered,
         });
         if (whole) {
-          this.#logits(logits, first, count);
+          this.#logits(logits, first, columns);
+        } else if (onCard) {
+          this.#runner.pick(pick, first, columns);
+          const bytes = new Uint8Array(pickedBytes(columns, count));
+          this.#runner.driver.download(bytes, this.#runner.addresses.picked);
+          readPicked(bytes, count, first, { ids, logprobs });
         } else {
-          this.#results(first, count, pick.kind === 'argmax' ? ids : undefined, logprobs);
+          this.#results(first, columns, pick.kind === 'argmax' ? ids : undefined, logprobs);
         }
       }
     });

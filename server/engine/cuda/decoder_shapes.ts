@@ -5,6 +5,7 @@
 import type { T5Config } from '../../weights/config';
 import type { CudaDevice } from './driver';
 import { CudaShapeError } from './errors';
+import { ParameterWriter } from './parameters';
 import type { DevicePtr } from './seams';
 
 /** Columns that one launch of the step kernel takes. */
@@ -187,6 +188,7 @@ export interface StepAddresses {
   readonly logits: DevicePtr;
   readonly bests: DevicePtr;
   readonly results: DevicePtr;
+  readonly picked: DevicePtr;
   /** Two sets of counters. */
   readonly counters: DevicePtr;
 }
@@ -280,43 +282,6 @@ export function stepParameters(
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.tokens[i] ?? 0);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.targets?.[i] ?? 0);
   return out.finish();
-}
-
-/** Writes C struct members in order, little-endian; no member here needs padding before it. */
-class ParameterWriter {
-  readonly #view: DataView;
-  #at = 0;
-
-  constructor(bytes: number) {
-    this.#view = new DataView(new ArrayBuffer(bytes));
-  }
-
-  address(...values: readonly bigint[]): void {
-    for (const value of values) {
-      this.#view.setBigUint64(this.#at, value, true);
-      this.#at += 8;
-    }
-  }
-
-  int(...values: readonly number[]): void {
-    for (const value of values) {
-      this.#view.setInt32(this.#at, value, true);
-      this.#at += 4;
-    }
-  }
-
-  float(...values: readonly number[]): void {
-    for (const value of values) {
-      this.#view.setFloat32(this.#at, value, true);
-      this.#at += 4;
-    }
-  }
-
-  finish(): Uint8Array {
-    if (this.#at !== this.#view.byteLength)
-      throw new RangeError(`${this.#at} bytes of kernel parameters were written.`);
-    return new Uint8Array(this.#view.buffer);
-  }
 }
 
 function pad(width: number): number {

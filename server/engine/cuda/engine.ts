@@ -8,7 +8,7 @@ import type { T5Config } from '../../weights/config';
 import type { WeightFile } from '../../weights/file';
 import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine';
 import { DisposedError, OutOfMemoryError } from '../errors';
-import { type CrossMemory, CudaDecoder, checkIds, StepRunner, stepWeightBytes } from './decoder';
+import { type CrossMemory, CudaDecoder, checkIds, stepWeightBytes } from './decoder';
 import {
   activationCode,
   cacheLayerBytes,
@@ -26,6 +26,7 @@ import { CudaError, CudaShapeError } from './errors';
 import { kernelImage } from './images';
 import { loadWeights, stagingBytes } from './load';
 import type { DevicePtr } from './seams';
+import { StepRunner } from './step_runner';
 
 export { type CudaProbe, probeCuda } from './driver';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CudaDecoder, type StepDriver, StepRunner } from '../../../server/engine/cuda/decoder';
+import { CudaDecoder } from '../../../server/engine/cuda/decoder';
 import {
   crossShape,
   decoderShapes,
@@ -16,7 +16,9 @@ import { DecoderWeights, decoderWeightBytes } from '../../../server/engine/cuda/
 import type { CudaDevice, Kernel, KernelArgument } from '../../../server/engine/cuda/driver';
 import { EncoderWeights, type WeightMemory } from '../../../server/engine/cuda/encoder_weights';
 import { CudaShapeError } from '../../../server/engine/cuda/errors';
+import { type StepDriver, StepRunner } from '../../../server/engine/cuda/step_runner';
 import { CapacityError, DisposedError } from '../../../server/engine/errors';
+import { NotFiniteError } from '../../../server/engine/pick';
 import type { T5Config } from '../../../server/weights/config';
 import { tensorsOf } from '../../../server/weights/layout';
 import { FLAN_UL2 } from '../../fixtures/family';
@@ -95,7 +97,7 @@ function structOffsets(): { offsets: Map<string, number>; bytes: number } {
 
 describe('step parameters', () => {
   const names =
-    'layers head embedding norms bias x normed normedPowers squares q crossQueries attended hidden exponents logits bests results counters';
+    'layers head embedding norms bias x normed normedPowers squares q crossQueries attended hidden exponents logits bests results picked counters';
   const fixed = Object.fromEntries(
     names.split(' ').map((name, i) => [name, BigInt(0x1000 * (i + 1))]),
   ) as unknown as StepAddresses;
@@ -130,7 +132,7 @@ describe('step parameters', () => {
     const address = (name: string) => view.getBigUint64(offsets.get(name) ?? NaN, true);
     const renamed: Record<string, string> = { xqueries: 'crossQueries' };
     for (const name of [...names.split(' '), 'xqueries']) {
-      if (['layers', 'head', 'counters', 'crossQueries'].includes(name)) continue;
+      if (['layers', 'head', 'counters', 'crossQueries', 'picked'].includes(name)) continue;
       expect(address(name), name).toBe(fixed[(renamed[name] ?? name) as keyof StepAddresses]);
     }
     const counterBytes = BigInt(4 * shapes.counterWords);
@@ -325,6 +327,53 @@ describe('a decoder', () => {
     const { logits } = await decoder.step(Int32Array.of(7), 1, { kind: 'logits' });
     expect(logits).toHaveLength(SMALL.vocabSize);
     expect(decoder.length).toBe(4);
+  });
+
+  it('draws and finds the best on the card, for each launch from its own logits', async () => {
+    const { decoder, launches, answers } = setup(9);
+    answers((into) => {
+      const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+      for (let at = 0; at < into.byteLength; at += 8) {
+        view.setInt32(at, 100 + at / 8, true);
+        view.setFloat32(at + 4, at === 8 ? -0.25 : -0.5, true);
+      }
+    });
+    const best = await decoder.step(new Int32Array(9).fill(1), 1, { kind: 'top', count: 2 });
+    // Best first; of equal ones the lower id.
+    expect([...best.ids]).toEqual([101, 100, ...Array.from({ length: 14 }, (_, i) => 102 + i), 101, 100]);
+    expect([...best.logprobs.slice(0, 3)]).toEqual([-0.25, -0.5, -0.5]);
+    const uniforms = Float64Array.from({ length: 9 }, (_, i) => i / 10);
+    const rule = { kind: 'sample', temperature: 0.5, topK: 7, topP: 0.9, uniforms } as const;
+    const drawn = await decoder.step(new Int32Array(9).fill(1), 1, rule);
+    expect([...drawn.ids]).toEqual([100, 101, 102, 103, 104, 105, 106, 107, 100]);
+    const picks = launches.filter(({ kernel: name }) => name === 'decoder_pick').map(({ args }) => args[0]);
+    expect(picks).toHaveLength(4);
+    const bytes = picks[3] ?? new Uint8Array(0);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    expect([24, 28, 32, 36].map((at) => view.getInt32(at, true))).toEqual([1008, SMALL.vocabSize, 0, 7]);
+    expect([40, 48, 56, 64].map((at) => view.getFloat64(at, true))).toEqual([2, 0.9, 0.8, 0]);
+  });
+
+  it('names logits that are not numbers', async () => {
+    const { decoder, answers } = setup(1);
+    answers((into) => new Float32Array(into.buffer, into.byteOffset, into.byteLength / 4).fill(Number.NaN));
+    const uniforms = Float64Array.of(0.5);
+    for (const pick of [
+      { kind: 'argmax' },
+      { kind: 'top', count: 2 },
+      { kind: 'sample', temperature: 1, topK: 0, topP: 1, uniforms },
+    ] as const) {
+      await expect(decoder.step(Int32Array.of(1), 1, pick)).rejects.toThrow(NotFiniteError);
+    }
+    await expect(
+      decoder.step(Int32Array.of(1), 1, {
+        kind: 'sample',
+        temperature: 1,
+        topK: 0,
+        topP: 1,
+        uniforms: new Float64Array(0),
+      }),
+    ).rejects.toThrow('0 draws for 1 positions');
   });
 
   it('reorders by changing who reads what', async () => {

@@ -15,8 +15,8 @@ const compiler = ['g++', 'clang++'].find((name) => spawnSync(name, ['--version']
 const possible = process.platform === 'linux' && compiler !== undefined;
 if (!possible) console.warn('The CUDA kernels were not emulated: that needs Linux and g++ or clang++.');
 
-function build(name: string, ...more: string[]): string {
-  const out = join(folder, name);
+function build(program: string, ...more: string[]): string {
+  const out = join(folder, `${program}${more.length}`);
   const flags = [
     '-std=c++17',
     '-O2',
@@ -25,7 +25,7 @@ function build(name: string, ...more: string[]): string {
     '-Wno-unknown-pragmas',
     '-DFLAN_EMULATED',
   ];
-  const source = join(root, 'test/emulated/decoder.cpp');
+  const source = join(root, 'test/emulated', program);
   const built = spawnSync(compiler ?? '', [...flags, ...more, '-I', join(root, 'test/emulated'), '-o', out, source], {
     encoding: 'utf8',
   });
@@ -36,13 +36,19 @@ function build(name: string, ...more: string[]): string {
 
 describe.runIf(possible)('the emulated decoder kernels', () => {
   it('agree with a decoder in double precision, and columns with each other', { timeout: 240_000 }, () => {
-    const { stdout, status } = spawnSync(build('decoder'), [], { encoding: 'utf8' });
+    const { stdout, status } = spawnSync(build('decoder.cpp'), [], { encoding: 'utf8' });
+    expect(stdout).toMatch(/\n0 failures\n$/);
+    expect(status).toBe(0);
+  });
+
+  it('pick the tokens that plain loops over sorted logits give', { timeout: 240_000 }, () => {
+    const { stdout, status } = spawnSync(build('pick.cpp'), [], { encoding: 'utf8' });
     expect(stdout).toMatch(/\n0 failures\n$/);
     expect(status).toBe(0);
   });
 
   it('are found out when blocks do not wait for each other', { timeout: 240_000 }, () => {
-    const { stdout, status } = spawnSync(build('hasty', '-DFLAN_NO_WAIT'), ['1', 'first'], { encoding: 'utf8' });
+    const { stdout, status } = spawnSync(build('decoder.cpp', '-DFLAN_NO_WAIT'), ['1', 'first'], { encoding: 'utf8' });
     expect(stdout).toMatch(/FAIL|deadlock/);
     expect(status).not.toBe(0);
   });

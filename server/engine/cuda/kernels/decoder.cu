@@ -1,4 +1,5 @@
 // All kernels of the decoder in one image.
 #include "decoder_pack.cu"
+#include "decoder_pick.cu"
 #include "decoder_relay.cu"
 #include "decoder_step.cu"
