@@ -27,7 +27,7 @@
     }                                                                                   \
   } while (0)
 
-static int failures = 0, G = 0, sharedLimit = 0, inFlight = 2, ahead = 16, aheadOfSeveral = 0, pace = 2500;
+static int failures = 0, G = 0, sharedLimit = 0, inFlight = 3, inFlightOfSeveral = 2, ahead = 16, aheadOfSeveral = 0, pace = 2000;
 static int up(int a, int b) { return (a + b - 1) / b * b; }
 static int div_up(int a, int b) { return (a + b - 1) / b; }
 template <class T>
@@ -220,7 +220,7 @@ static bool counterSet = false;
 static void launch(Model& m, StepParams& p, bool wide, cudaStream_t stream = 0) {
   const int fixed = wide ? Shape<8>::FIXED_BYTES : Shape<1>::FIXED_BYTES;
   p.stages = std::min(16, (sharedLimit - fixed) / STAGE_BYTES);
-  p.inFlight = std::min(p.stages, inFlight), p.ahead = p.columns == 1 ? ahead : aheadOfSeveral, p.pace = pace;
+  p.inFlight = std::min(p.stages, p.columns == 1 ? inFlight : inFlightOfSeveral), p.ahead = p.columns == 1 ? ahead : aheadOfSeveral, p.pace = pace;
   const int bytes = fixed + p.stages * STAGE_BYTES;
   const void* kernel = wide ? (const void*)decoder_step_8 : (const void*)decoder_step_1;
   CK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
@@ -492,11 +492,11 @@ static void sweep(int S) {
     p.columns = rows;
     for (int i = 0; i < 8; i++) p.tokens[i] = 100 * i + 7;
     const double bytes = m.weightBytes + (double)mem.layerBytes * m.f.layers + 2.0 * 2 * m.f.layers * rows * 4096 * 48;
-    for (int a : {0, 8, 16, 32})
-      for (int c : {1500, 2000, 2500, 3000})
+    for (int a : {0, 8, 16, 24})
+      for (int c : {1500, 2000, 2500})
         for (int f : {2, 3}) {
           if (a == 0 && c != 1500) continue;
-          ahead = aheadOfSeveral = a, pace = c, inFlight = f;
+          ahead = aheadOfSeveral = a, pace = c, inFlight = inFlightOfSeveral = f;
           const float ms = median(m, p, 25);
           printf("S %d rows %d ahead %2d pace %d in flight %d: %.3f ms = %.1f %%\n", S, rows, a, c, f, ms, 100 * bytes / ms / 1e9 / copy);
         }
@@ -557,7 +557,7 @@ int main(int argc, char** argv) {
   G = prop.multiProcessorCount, sharedLimit = (int)prop.sharedMemPerBlockOptin;
   if (getenv("FLAN_SHARED")) sharedLimit = atoi(getenv("FLAN_SHARED"));
   if (getenv("FLAN_BLOCKS")) G = atoi(getenv("FLAN_BLOCKS"));
-  if (getenv("FLAN_IN_FLIGHT")) inFlight = atoi(getenv("FLAN_IN_FLIGHT"));
+  if (getenv("FLAN_IN_FLIGHT")) inFlight = inFlightOfSeveral = atoi(getenv("FLAN_IN_FLIGHT"));
   if (getenv("FLAN_AHEAD")) ahead = atoi(getenv("FLAN_AHEAD"));
   if (getenv("FLAN_PACE")) pace = atoi(getenv("FLAN_PACE"));
   const std::string what = argc > 1 ? argv[1] : "check";

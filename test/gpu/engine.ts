@@ -240,7 +240,7 @@ async function cancelling(engine: Engine): Promise<void> {
     check('a stopped prompt leaves nothing behind but work space', kept < 200e6, `${kept} bytes`);
   }
   const memory = await engine.encode(Int32Array.of(5, 6, 1));
-  const huge = await engine.decoder(memory, 200, 100_000).then(
+  const huge = await engine.decoder(memory, 200, 1_000_000).then(
     () => undefined,
     (error: unknown) => error,
   );

@@ -88,7 +88,7 @@ const REQUESTS: Readonly<Record<string, Request>> = {
   },
   async tooLarge(engine, { promptIds }) {
     const memory = await engine.encode(Int32Array.from(promptIds));
-    await rejects(engine.decoder(memory, 200, 100_000), 'a decoder of 200 rows of 100,000 tokens');
+    await rejects(engine.decoder(memory, 200, 1_000_000), 'a decoder of 200 rows of a million tokens');
     memory.dispose();
   },
 };

@@ -24,16 +24,15 @@ const POINTS = 8;
 const COUNTER_WORDS = 8;
 const MAX_STAGES = 16;
 /**
- * Copies under way on a multiprocessor at a time. Two keep the memory as busy as thirteen do, and what other warps load
- * meanwhile waits less behind them: measured in NOTES.md.
+ * Of one column and of several, by `decoder_test sweep` (NOTES.md). Copies under way on a multiprocessor at a time: few keep
+ * the memory as busy as many do, and what other warps load meanwhile waits less behind them. Stages at most that the
+ * second-level cache is asked for while the ring has no room, and cycles between two of them: with several columns the memory
+ * is not what a step waits for.
  */
-const IN_FLIGHT = 2;
-/**
- * Stages at most that the second-level cache is asked for while the ring has no room, and cycles between two of them; for one
- * column only, because with more the memory is not what a step waits for. By `decoder_test sweep`: NOTES.md.
- */
-const AHEAD = 16;
-const PACE = 2500;
+const COPIES = {
+  one: { inFlight: 3, ahead: 16, pace: 2000 },
+  several: { inFlight: 2, ahead: 0, pace: 0 },
+} as const;
 /** `Shape<NC>::FIXED_BYTES` of kernels/decoder_step.cu: barriers, work space, totals. */
 const FIXED_BYTES = { one: 512 + 17_408 + 512, eight: 512 + 17_408 + 4096 } as const;
 
@@ -276,8 +275,9 @@ export function stepParameters(
   out.int(activationCode(config.activation), config.gated ? 1 : 0, shapes.counterWords, stages);
   out.int(columns, step.perRow, step.first, step.length);
   out.int(decoder.capacity, decoder.crossShape.slots, decoder.crossShape.parts, decoder.sourceTokens);
-  out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(IN_FLIGHT, stages), config.dKv);
-  out.int(columns === 1 ? AHEAD : 0, PACE);
+  const { inFlight, ahead, pace } = columns === 1 ? COPIES.one : COPIES.several;
+  out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(inFlight, stages), config.dKv);
+  out.int(ahead, pace);
   out.float(config.layerNormEpsilon, config.tied ? config.dModel ** -0.5 : 1);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.tokens[i] ?? 0);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.targets?.[i] ?? 0);

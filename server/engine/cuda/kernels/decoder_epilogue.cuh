@@ -153,6 +153,42 @@ struct Epilogue {
     store_scaled(g, at<half>(p.normed), at<int8_t>(p.normedPowers), width, k, holds);
   }
 
+  // Where in a cache the first head of a column's new token begins.
+  __device__ __forceinline__ unsigned cache_at(int column) const {
+    const unsigned fed = p.firstColumn + column, row = p.perRow == 1 ? fed : fed / p.perRow;
+    return row * p.heads * p.capacity + p.length + (fed - row * p.perRow);
+  }
+
+  // The sum of a tile's partial sums: of the first eight chunks, of the others, and of both. All loads before the first
+  // addition, because each unit of a phase waits for this.
+  __device__ __forceinline__ void sum_chunks(float (&v)[VALUES], const float* sums, int chunks) {
+    constexpr int HALF = CONSUMER_WARPS / 2;
+    if (NC == 1) {  // half a warp each
+      const int first = (lane >> 4) * HALF;
+      float w[HALF], sum = 0;
+#pragma unroll
+      for (int i = 0; i < HALF; i++) w[i] = first + i < chunks ? sums[(first + i) * TILE_ROWS + row] : 0.f;
+#pragma unroll
+      for (int i = 0; i < HALF; i++) sum += w[i];
+      v[0] = __shfl_sync(~0u, sum, row) + __shfl_sync(~0u, sum, row + 16);
+    } else {
+      const float4* from = reinterpret_cast<const float4*>(sums) + lane;
+      float half[2][VALUES] = {};
+#pragma unroll
+      for (int h = 0; h < 4; h++) {  // as many loads at a time as there are registers for
+        float4 w[HALF / 2];
+#pragma unroll
+        for (int i = 0; i < HALF / 2; i++)
+          w[i] = h * HALF / 2 + i < chunks ? from[(h * HALF / 2 + i) * (TILE_ROWS * NC / 4)] : make_float4(0, 0, 0, 0);
+#pragma unroll
+        for (int i = 0; i < HALF / 2; i++)
+          half[h / 2][0] += w[i].x, half[h / 2][1] += w[i].y, half[h / 2][2] += w[i].z, half[h / 2][3] += w[i].w;
+      }
+#pragma unroll
+      for (int i = 0; i < VALUES; i++) v[i] = half[0][i] + half[1][i];
+    }
+  }
+
   // Adds up the partial sums of each of this block's units in order, and does what follows each product. Twice compiled:
   // for the products of a layer, and for the output layer with its running maxima.
   template <bool OUTPUT>
@@ -163,12 +199,6 @@ struct Epilogue {
     const bool adds = !OUTPUT && (which == O || which == XO || which == WO);
     const half* gains = at<const half>(p.norms) + (layer * 3 + (which == O ? 1 : which == XO ? 2 : 3)) * dp;  // of the next norm
     float squares[VALUES] = {}, old[VALUES] = {}, gain = 0;
-    unsigned cacheAt[VALUES];  // where in a cache the first head of this column's new token begins
-#pragma unroll
-    for (int i = 0; i < VALUES; i++) {
-      const unsigned fed = p.firstColumn + firstColumn + i, cacheRow = p.perRow == 1 ? fed : fed / p.perRow;
-      cacheAt[i] = cacheRow * p.heads * p.capacity + p.length + (fed - cacheRow * p.perRow);
-    }
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int place) {
       const int inPart = chunks_in_part(m, part), tiles = tiles_in_group(m, group), buffer = unit % Shape<NC>::SUMS;
       const auto load_x = [&](int tile) {
@@ -184,18 +214,8 @@ struct Epilogue {
       const float* sums = reinterpret_cast<const float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS;
 #pragma unroll 1
       for (int in = 0; in < tiles; in++) {
-        float v[VALUES] = {};
-        const float* from = sums + in * inPart * TILE_ROWS * NC + (NC == 1 ? row : lane * 4);
-#pragma unroll
-        for (int chunk = 0; chunk < CONSUMER_WARPS; chunk++) {
-          if (chunk >= inPart) break;
-          if (NC == 1) {
-            v[0] += from[chunk * TILE_ROWS];
-          } else {
-            const float4 w = *reinterpret_cast<const float4*>(from + chunk * TILE_ROWS * NC);
-            v[0] += w.x, v[1] += w.y, v[2] += w.z, v[3] += w.w;
-          }
-        }
+        float v[VALUES];
+        sum_chunks(v, sums + in * inPart * TILE_ROWS * NC, inPart);
         if (in == tiles - 1) {
           __syncwarp();
           if (lane == 0) barrier_arrive(s.sums_empty(buffer));
@@ -233,7 +253,7 @@ struct Epilogue {
           for (int i = 0; i < VALUES; i++) {
             if (!holds || firstColumn + i >= p.columns) continue;
             if (third == 0) store(at<float>(p.q) + (firstColumn + i) * ip + in3, v[i]);
-            else store(cache + ((size_t)(cacheAt[i] + head * p.capacity) << p.widthShift) + dim, __float2half(v[i]));
+            else store(cache + ((size_t)(cache_at(firstColumn + i) + head * p.capacity) << p.widthShift) + dim, __float2half(v[i]));
           }
         } else if (!OUTPUT && which == XQ) {
 #pragma unroll
