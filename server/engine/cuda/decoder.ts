@@ -33,7 +33,7 @@ export class CudaDecoder implements Decoder {
   readonly #addresses: DecoderAddresses;
   readonly #owned: DevicePtr[] = [];
   /** Which row's cache holds row r's token i, at [r * capacity + i]; on the card once rows were reordered. */
-  readonly #rowOf: Uint8Array;
+  #rowOf = new Uint8Array(0);
   #reordered = false;
   #length = 0;
   #disposed = false;
@@ -46,7 +46,6 @@ export class CudaDecoder implements Decoder {
     this.#guard = guard;
     this.rows = rows;
     this.#capacity = capacity;
-    this.#rowOf = Uint8Array.from({ length: rows * capacity }, (_, i) => Math.floor(i / capacity));
     const alloc = (bytes: number): DevicePtr => {
       const address = driver.alloc(bytes, `a decoder of ${rows} rows of ${capacity} tokens`);
       this.#owned.push(address);
@@ -133,6 +132,10 @@ export class CudaDecoder implements Decoder {
     if (this.#length === 0 || parents.every((parent, row) => parent === row)) return;
     // Tokens stay where they are; only who reads them changes. A row writes its new tokens into its own cache, at places
     // beyond everything that any row reads.
+    if (this.#rowOf.length === 0) {
+      this.#rowOf = new Uint8Array(this.rows * this.#capacity);
+      for (let row = 0; row < this.rows; row++) this.#ownRow(row, 0);
+    }
     const old = this.#rowOf.slice();
     for (const [row, parent] of parents.entries()) {
       const from = parent * this.#capacity;
@@ -149,9 +152,14 @@ export class CudaDecoder implements Decoder {
     this.#length = length;
     if (!this.#reordered) return;
     for (let row = 0; row < this.rows; row++) {
-      this.#rowOf.fill(row, row * this.#capacity + length, (row + 1) * this.#capacity);
+      this.#ownRow(row, length);
     }
     this.#guard(() => this.#runner.driver.upload(this.#addresses.rowOf, this.#rowOf));
+  }
+
+  /** From token `from` on, `row` reads its own cache. */
+  #ownRow(row: number, from: number): void {
+    this.#rowOf.fill(row, row * this.#capacity + from, (row + 1) * this.#capacity);
   }
 
   dispose(): void {
