@@ -5,11 +5,12 @@
  */
 
 import type { Engine, EngineInfo } from '../engine/engine';
-import { CancelledError, UsageError } from '../errors';
+import { UsageError } from '../errors';
 import { flanPaths, type Paths } from '../paths';
 import type { EngineChoice, WeightChoice } from '../protocol';
 import { loadModel } from '../runtime/load';
 import { type ModelFolder, modelFolders } from '../runtime/models';
+import { describeTable, measureTable, median, ordinaryIds, stopIf, type Table } from './bench_table';
 import { interrupt } from './interrupt';
 import { type Command, modelChoice, optionalNumber } from './options';
 import type { Output } from './output';
@@ -19,6 +20,7 @@ const NEW_TOKENS = 64;
 /** The first runs fault pages in and let the processor reach its speed. */
 const WARM_UP_STEPS = 4;
 const ENCODES = 3;
+const TABLE_STEPS = 20;
 /** Larger than any last-level cache, so that main memory is measured. */
 const COPY_BYTES = 512 * 1024 * 1024;
 const COPIES = 5;
@@ -36,6 +38,8 @@ interface Measured {
   /** Only on the cpu: those bytes at the copy bandwidth, and how many times that a step takes. */
   readonly floorMs?: number;
   readonly timesFloor?: number;
+  /** With `--table`. */
+  readonly table?: Table;
 }
 
 export interface BenchReport {
@@ -60,12 +64,14 @@ export async function bench(command: Command, output: Output): Promise<void> {
     const folders = await modelFolders(paths, model);
     output.progress('Measuring the memory');
     const copyBytesPerSecond = copyBandwidth();
-    const run = (choice: EngineChoice, format: WeightChoice) =>
-      measure({ folders, choice, format, sourceTokens, newTokens, copyBytesPerSecond, paths, output, stopped });
+    const table = command.has('table');
+    const request = { folders, sourceTokens, newTokens, table, copyBytesPerSecond, paths, output, stopped };
+    const run = (choice: EngineChoice, format: WeightChoice) => measure({ ...request, choice, format });
     const first = await run(engine, weights ?? 'int8');
     const runs = [first.measured];
     // float32 is the reference to judge int8 by; both in one run, or the machine's mood decides.
-    if (weights === undefined && first.measured.engine === 'cpu') runs.push((await run('cpu', 'fp32')).measured);
+    if (weights === undefined && !table && first.measured.engine === 'cpu')
+      runs.push((await run('cpu', 'fp32')).measured);
     const report: BenchReport = { model: first.model, sourceTokens, newTokens, copyBytesPerSecond, runs };
     if (command.json) output.json(report);
     else output.lines(describe(report));
@@ -80,6 +86,7 @@ interface MeasureRequest {
   readonly format: WeightChoice;
   readonly sourceTokens: number;
   readonly newTokens: number;
+  readonly table: boolean;
   readonly copyBytesPerSecond: number;
   readonly paths: Paths;
   readonly output: Output;
@@ -106,7 +113,7 @@ async function measure(request: MeasureRequest): Promise<{ readonly model: strin
   const { engine } = model;
   try {
     output.progress(`Measuring ${model.name} (${format}) on ${engine.info.device}`);
-    const source = ids(sourceTokens, engine.config.vocabSize);
+    const source = ordinaryIds(sourceTokens, engine.config.vocabSize);
     const { encodeMs, msPerToken } = await times(engine, source, newTokens, stopped);
     const { info } = engine;
     const measured: Measured = {
@@ -119,11 +126,18 @@ async function measure(request: MeasureRequest): Promise<{ readonly model: strin
       tokensPerSecond: 1000 / msPerToken,
       stepWeightBytes: info.stepWeightBytes,
       ...floor(info, msPerToken, copyBytesPerSecond),
+      ...(request.table ? { table: await tableOf(engine, request) } : {}),
     };
     return { model: model.name, measured };
   } finally {
     await engine.dispose();
   }
+}
+
+async function tableOf(engine: Engine, { copyBytesPerSecond, output, stopped }: MeasureRequest): Promise<Table> {
+  const onRow = (line: string) => output.progress(line);
+  const inMainMemory = engine.info.engine === 'cpu' ? { copyBytesPerSecond } : {};
+  return measureTable(engine, { steps: TABLE_STEPS, encodes: ENCODES, ...inMainMemory, onRow, stopped });
 }
 
 /** Medians, in milliseconds. The end token is fed like any other, so that every model writes as many tokens. */
@@ -153,22 +167,6 @@ async function times(engine: Engine, source: Int32Array, newTokens: number, stop
     memory.dispose();
   }
   return { encodeMs: median(encodes), msPerToken: median(steps) };
-}
-
-function stopIf(stopped: () => boolean): void {
-  if (stopped()) throw new CancelledError();
-}
-
-/** Ordinary ids, the same in every run, with the end token last. */
-function ids(count: number, vocabSize: number): Int32Array {
-  const result = Int32Array.from({ length: count }, (_, i) => 3 + ((i * 7919) % Math.min(20_000, vocabSize - 3)));
-  result[count - 1] = 1;
-  return result;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 /** A graphics card reads its own memory; the floor of main memory says nothing about it. */
@@ -206,6 +204,7 @@ function describe(report: BenchReport): string[] {
         `  ${(run.stepWeightBytes / 1e6).toFixed(0)} MB of weights a token: floor ${run.floorMs.toFixed(2)} ms, ${run.timesFloor.toFixed(1)} times the floor`,
       );
     }
+    if (run.table !== undefined) lines.push(...describeTable(run.table).map((line) => `  ${line}`));
   }
   const [int8, fp32] = runs;
   if (int8 !== undefined && fp32 !== undefined) {

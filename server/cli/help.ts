@@ -114,13 +114,15 @@ Lists the installed models and the built-in one, with their sizes and dates.
 
 What this machine can run and why not: engines, memory, disk, the server. With --model DIR: what the folder holds,
 how it is read, and how exact its int8 form is, tensor by tensor.`,
-  bench: `Usage: flan bench [--model NAME_OR_DIR] [--engine E] [--source-tokens N] [--new-tokens N] [--json]
+  bench: `Usage: flan bench [--model NAME_OR_DIR] [--engine E] [--source-tokens N] [--new-tokens N] [--table] [--json]
 
 Measures loading, encoding and each token, int8 beside fp32 on the cpu, and the floor that memory bandwidth sets.
 
 ${MODEL}
   --source-tokens N       length of the prompt (default 256)
   --new-tokens N          tokens written (default 64)
+  --table                 also prompts of 512 to 2048 tokens, steps of 1 to 16 rows and tokens beside the speed at which
+                          the memory copies, the first word, and the device memory of a long request
 ${JSON_LINE}`,
   status: `Usage: flan status [--json]
 

@@ -59,7 +59,13 @@ const OPTIONS = {
   verify: JSON_OPTION,
   models: { ...JSON_OPTION, available: { type: 'boolean' } },
   doctor: { ...JSON_OPTION, model: { type: 'string' } },
-  bench: { ...MODEL_OPTIONS, ...JSON_OPTION, 'source-tokens': { type: 'string' }, 'new-tokens': { type: 'string' } },
+  bench: {
+    ...MODEL_OPTIONS,
+    ...JSON_OPTION,
+    'source-tokens': { type: 'string' },
+    'new-tokens': { type: 'string' },
+    table: { type: 'boolean' },
+  },
   status: JSON_OPTION,
   stop: JSON_OPTION,
 } as const satisfies Record<string, Readonly<Record<string, OptionType>>>;

@@ -21,6 +21,8 @@ export interface EngineInfo {
   readonly weights: WeightFormat;
   /** Bytes of weights that one decoder step reads at least once (decoder blocks and output layer, with scales). */
   readonly stepWeightBytes: number;
+  /** Bytes of one cached key or value. */
+  readonly cachedValueBytes: number;
   /**
    * Tokens beyond the first that a step of one row takes at about the cost of one, with the same result bit for bit:
    * so many are worth drafting. Absent: none.
@@ -38,6 +40,10 @@ export interface Engine {
   encode(ids: Int32Array, signal?: StopSignal): Promise<Memory>;
   /** A decoder of `rows` independent rows over one memory, with an empty self-attention cache. `capacity`: most tokens a row will hold. */
   decoder(memory: Memory, rows: number, capacity: number): Promise<Decoder>;
+  /** Bytes read and written a second by a large copy in the memory of the device that the weights lie in; not for main memory. */
+  copyBytesPerSecond?(): number;
+  /** Bytes of that memory that the engine holds now. */
+  deviceBytes?(): number;
   /** Frees everything; safe to call twice. Memories and decoders must be disposed before. */
   dispose(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import type { T5Config } from '../../weights/config';
 import type { WeightFile } from '../../weights/file';
 import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine';
 import { DisposedError, OutOfMemoryError } from '../errors';
+import { copySpeed } from './copy_speed';
 import { type CrossMemory, CudaDecoder, checkIds, stepWeightBytes } from './decoder';
 import {
   activationCode,
@@ -120,6 +121,7 @@ class CudaEngine implements Engine {
       device: card.driver.device.name,
       weights: 'int8',
       stepWeightBytes: stepWeightBytes(card.shapes),
+      cachedValueBytes: 2,
       // Eight columns are one launch.
       draftTokens: MAX_COLUMNS - 1,
     };
@@ -143,6 +145,17 @@ class CudaEngine implements Engine {
     const cross = memory.cross();
     const guard = <T>(work: () => T): T => this.#guard(card, work);
     return guard(() => new CudaDecoder(card.runner, cross, rows, capacity, guard));
+  }
+
+  copyBytesPerSecond(): number {
+    const card = this.#card;
+    if (card === undefined) throw new DisposedError('engine');
+    return this.#guard(card, () => copySpeed(card.driver));
+  }
+
+  /** The driver's own context is an estimate. */
+  deviceBytes(): number {
+    return (this.#card?.driver.allocatedBytes ?? 0) + CONTEXT_BYTES;
   }
 
   async dispose(): Promise<void> {

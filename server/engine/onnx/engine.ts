@@ -78,6 +78,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
       device: provider === 'cpu' ? cpuName(threads) : (options.device ?? 'GPU (WebGPU)'),
       weights: file.format,
       stepWeightBytes: graph.weightBytes,
+      cachedValueBytes: 4,
     };
     return new OnnxEngine(ort, config, info, threads, opened);
   } catch (error) {

@@ -74,7 +74,13 @@ export function tableConfig(vocabSize: number): T5Config {
 }
 
 export class TableEngine implements Engine {
-  readonly info: EngineInfo = { engine: 'cpu', device: 'a table', weights: 'fp32', stepWeightBytes: 0 };
+  readonly info: EngineInfo = {
+    engine: 'cpu',
+    device: 'a table',
+    weights: 'fp32',
+    stepWeightBytes: 0,
+    cachedValueBytes: 4,
+  };
   readonly config: T5Config;
   readonly table: Table;
   /** Memories and decoders that are not disposed. */
