@@ -1,12 +1,13 @@
 // `npm run test:gpu`: everything that needs an NVIDIA card. On a machine without one it says that it ran nothing.
 //
-//   node scripts/test-gpu.mjs            the engine against recorded values, speculation, a mixed run of five minutes, and,
-//                                        where nvcc is, the kernels by themselves
+//   node scripts/test-gpu.mjs            the engine against recorded values, speculation, a mixed run of five minutes,
+//                                        where torch and transformers are, Flan-UL2's shapes against them, and, where
+//                                        nvcc is, the kernels by themselves
 //   node scripts/test-gpu.mjs --sanitize the same, and the kernels again under compute-sanitizer (much slower)
 //   node scripts/test-gpu.mjs --bundle   only bundles the programs into dist/gpu/, to carry them to a bare GPU host;
 //                                        there `node dist/gpu/engine.cjs` runs with koffi and the repository's files
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -39,6 +40,7 @@ if (card.status !== 0) {
 }
 const results = [];
 for (const name of ['engine', 'speculation', 'mixed']) check(name, process.execPath, [join(out, `${name}.cjs`)]);
+fullSize();
 const nvcc = spawnSync('nvcc', ['--version']).status === 0;
 if (!nvcc) {
   console.log('The kernels by themselves were not run: no nvcc here.');
@@ -60,6 +62,27 @@ if (!nvcc) {
 console.log('');
 for (const { name, ok, seconds } of results) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name} (${seconds.toFixed(0)} s)`);
 process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;
+
+/** Flan-UL2's shapes against transformers in float32, which takes 78 GB: all layers where the card has room, else eight. */
+function fullSize() {
+  if (spawnSync('python3', ['-c', 'import torch, transformers']).status !== 0) {
+    console.log('Parity at full size was not run: no python3 with torch and transformers here.');
+    return;
+  }
+  const memory = spawnSync('nvidia-smi', ['--query-gpu=memory.total', '--format=csv,noheader,nounits'], {
+    encoding: 'utf8',
+  });
+  const layers = Number.parseInt(memory.stdout, 10) > 100_000 ? '32' : '8';
+  const folder = join(root, 'artifacts', 'full-size');
+  const program = join(out, 'full_size.cjs');
+  const written = spawnSync(process.execPath, [program, 'write', folder, layers], { encoding: 'utf8' });
+  const reference = join(folder, 'reference.json');
+  const python = [join(root, 'test/gpu/full_size.py'), written.stdout.trim(), reference];
+  if (check(`the reference of ${layers} layers at full size`, 'python3', python)) {
+    check(`${layers} layers at full size`, process.execPath, [program, 'check', folder, reference, layers]);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
 
 function check(name, program, args) {
   const start = performance.now();
