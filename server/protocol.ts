@@ -343,6 +343,8 @@ export interface DoctorItem {
   readonly what: string;
   readonly ok: boolean;
   readonly detail: string;
+  /** The same, for front ends that speak other languages. */
+  readonly said?: { readonly what: Saying; readonly detail: Saying };
 }
 
 export interface LoadParams extends ModelChoice {

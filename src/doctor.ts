@@ -4,6 +4,7 @@ import type { Server } from './client';
 import { fitSentence, size } from './install/words';
 import { plainAsMarkdown } from './markdown';
 import { shortCount } from './models';
+import { translated } from './translated';
 
 const SCHEME = 'flan-report';
 
@@ -47,7 +48,10 @@ export class DoctorReport implements vscode.Disposable, vscode.TextDocumentConte
 }
 
 function report(items: readonly DoctorItem[]): string {
-  const rows = items.map((item) => `| ${item.ok ? '✓' : '✗'} | ${cell(item.what)} | ${cell(item.detail)} |`);
+  const rows = items.map(({ ok, what, detail, said }) => {
+    const shown = said === undefined ? [what, detail] : [translated(said.what), translated(said.detail)];
+    return `| ${ok ? '✓' : '✗'} | ${shown.map(cell).join(' | ')} |`;
+  });
   return [
     `# ${vscode.l10n.t('What This Machine Can Run')}`,
     '',

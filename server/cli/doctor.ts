@@ -25,7 +25,7 @@ export async function doctor(command: Command, output: Output): Promise<void> {
   if (model !== undefined) return inspect(model, paths, command, output);
   const items = [...(await doctorItems(paths)), await serverItem()];
   if (command.json) {
-    output.json({ items });
+    output.json({ items: items.map(({ what, ok, detail }) => ({ what, ok, detail })) });
     return;
   }
   const width = Math.max(...items.map(({ what }) => what.length));

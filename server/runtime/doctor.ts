@@ -3,6 +3,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { candidates } from '../engine/select';
 import type { Paths } from '../paths';
 import type { AvailableModel, DoctorItem } from '../protocol';
+import { inEnglish, type Saying, say } from '../saying';
 import { humanBytes } from '../weights/small';
 import { type AvailableOptions, availableModels, diskFree } from './available';
 import { installedModels } from './models';
@@ -19,21 +20,28 @@ export async function doctorItems(paths: Paths, options: AvailableOptions = {}):
   const items: DoctorItem[] = [];
   for (const candidate of engines) {
     const { ok, detail, freeBytes, totalBytes, software } = await candidate.probe();
-    const of = totalBytes === undefined ? '' : ` of ${humanBytes(totalBytes)}`;
-    const free = freeBytes === undefined ? '' : `, ${humanBytes(freeBytes)} free${of}`;
-    const slow = software === true ? ' (computes on the CPU: only used when named)' : '';
-    items.push({ what: candidate.name, ok, detail: `${detail}${ok ? `${free}${slow}` : ''}` });
+    let said: Saying = verbatim(detail);
+    if (ok && freeBytes !== undefined) {
+      said =
+        totalBytes === undefined
+          ? say('{0}, {1} free', said, humanBytes(freeBytes))
+          : say('{0}, {1} free of {2}', said, humanBytes(freeBytes), humanBytes(totalBytes));
+    }
+    if (ok && software === true) said = say('{0} (computes on the CPU: only used when named)', said);
+    items.push(item(verbatim(candidate.name), ok, said));
   }
   const model = cpus()[0]?.model.trim() ?? process.arch;
-  items.push({ what: 'processor', ok: true, detail: `${model}, ${availableParallelism()} threads` });
-  items.push({ what: 'memory', ok: true, detail: `${humanBytes(freemem())} free of ${humanBytes(totalmem())}` });
+  items.push(item(say('processor'), true, say('{0}, {1} threads', model, availableParallelism())));
+  items.push(item(say('memory'), true, say('{0} free of {1}', humanBytes(freemem()), humanBytes(totalmem()))));
   items.push(disk(paths));
   const models = await installedModels(paths);
-  items.push({
-    what: 'models',
-    ok: models.length > 0,
-    detail: models.length > 0 ? models.map(({ name }) => name).join(', ') : `none in ${paths.models}`,
-  });
+  items.push(
+    item(
+      say('models'),
+      models.length > 0,
+      models.length > 0 ? verbatim(models.map(({ name }) => name).join(', ')) : say('none in {0}', paths.models),
+    ),
+  );
   return [...items, ...fitting(await availableModels(paths, { ...options, find: () => engines }))];
 }
 
@@ -48,22 +56,33 @@ function fitting(models: readonly AvailableModel[]): DoctorItem[] {
     );
     const detail =
       largest === undefined
-        ? 'none of the known models fits in its free memory'
-        : `${fits.length} of ${models.length} known models fit, up to ${largest.repository}`;
-    return { what: `fits ${engine}`, ok: largest !== undefined, detail };
+        ? say('none of the known models fits in its free memory')
+        : say('{0} of {1} known models fit, up to {2}', fits.length, models.length, largest.repository);
+    return item(say('fits {0}', engine), largest !== undefined, detail);
   });
   const best = models.find(({ recommended }) => recommended);
   const detail =
     best === undefined
-      ? 'no known model fits this machine now: free memory or disk space'
-      : `${best.repository}, ${humanBytes(best.int8Bytes)}${best.installed ? ', installed' : ''}`;
-  return [...items, { what: 'recommended', ok: best !== undefined, detail }];
+      ? say('no known model fits this machine now: free memory or disk space')
+      : best.installed
+        ? say('{0}, {1}, installed', best.repository, humanBytes(best.int8Bytes))
+        : verbatim(`${best.repository}, ${humanBytes(best.int8Bytes)}`);
+  return [...items, item(say('recommended'), best !== undefined, detail)];
 }
 
 function disk(paths: Paths): DoctorItem {
   const free = diskFree(paths.home);
-  if (free === undefined) return { what: 'disk', ok: false, detail: `${paths.home} cannot be used` };
+  if (free === undefined) return item(say('disk'), false, say('{0} cannot be used', paths.home));
   const ok = free > LARGEST_MODEL_BYTES;
-  const detail = `${humanBytes(free)} free in ${paths.home}`;
-  return { what: 'disk', ok, detail: ok ? detail : `${detail}; flan-ul2 needs ${humanBytes(LARGEST_MODEL_BYTES)}` };
+  const detail = say('{0} free in {1}', humanBytes(free), paths.home);
+  return item(say('disk'), ok, ok ? detail : say('{0}; flan-ul2 needs {1}', detail, humanBytes(LARGEST_MODEL_BYTES)));
+}
+
+function item(what: Saying, ok: boolean, detail: Saying): DoctorItem {
+  return { what: inEnglish(what), ok, detail: inEnglish(detail), said: { what, detail } };
+}
+
+/** Names and numbers, which are the same in every language. */
+function verbatim(text: string): Saying {
+  return { text: '{0}', args: [text] };
 }
