@@ -243,17 +243,21 @@ export class Server implements vscode.Disposable {
 
   /** A request that also fails when the connection ends without an answer. */
   private send<Result>(link: Link, method: string, params: unknown, token?: vscode.CancellationToken): Promise<Result> {
-    const gone = link.closed.then((): never => {
-      throw new ServerGoneError();
+    return new Promise((resolve, reject) => {
+      const gone = link.onClosed(() => reject(new ServerGoneError()));
+      link.request<Result>(method, params, token).then(
+        (result) => {
+          gone.dispose();
+          resolve(result);
+        },
+        (error: unknown) => {
+          // A broken connection rejects in words that help nobody; the socket's end follows at once.
+          if (isProtocolEnd(error)) return;
+          gone.dispose();
+          reject(error);
+        },
+      );
     });
-    const answer = link.request<Result>(method, params, token);
-    // Whichever comes second must not count as unhandled. A broken connection rejects the request, too, in words that
-    // help nobody; the socket's end follows at once.
-    gone.catch(() => undefined);
-    return Promise.race([
-      gone,
-      answer.catch((error: unknown) => (isProtocolEnd(error) ? gone : Promise.reject(error))),
-    ]);
   }
 
   private assertNotCrashing(): void {

@@ -47,6 +47,8 @@ export class Link {
   readonly onPull = this.pullEmitter.event;
   /** Settles once, when the connection has ended for whatever reason. */
   readonly closed: Promise<void>;
+  /** Undefined once the connection has ended. */
+  private whenClosed: Set<() => void> | undefined = new Set();
   private readonly subscriptions: Disposable[] = [this.statusEmitter, this.pullEmitter];
 
   static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
@@ -62,7 +64,14 @@ export class Link {
 
   private constructor(connection: Connection, log: LogOutputChannel) {
     this.pid = connection.pid;
-    this.closed = new Promise((resolve) => connection.socket.once('close', () => resolve()));
+    this.closed = new Promise((resolve) => {
+      connection.socket.once('close', () => {
+        const listeners = this.whenClosed ?? [];
+        this.whenClosed = undefined;
+        resolve();
+        for (const listener of listeners) listener();
+      });
+    });
     this.client = new LanguageClient(
       'flan',
       'Flan',
@@ -86,6 +95,17 @@ export class Link {
 
   request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
     return this.client.sendRequest<Result>(method, params, token);
+  }
+
+  /**
+   * Calls `listener` when the connection ends, or soon if it has, until disposed. For what is over before the connection:
+   * a `then` of `closed` would be kept, with all that it leads to, as long as that lives.
+   */
+  onClosed(listener: () => void): Disposable {
+    const listeners = this.whenClosed;
+    if (listeners === undefined) queueMicrotask(listener);
+    else listeners.add(listener);
+    return { dispose: () => listeners?.delete(listener) };
   }
 
   /** Calls `handler` for every progress value that carries `token`, until disposed. */
