@@ -188,6 +188,14 @@ export class Workbench {
     writeFileSync(file, JSON.stringify({ ...this.settings(folder), ...settings }));
   }
 
+  /** The folder in which the extension under test is installed. */
+  installed(): string {
+    const extensions = join(this.scratch, 'extensions');
+    const name = readdirSync(extensions).find((each) => each.startsWith('flan-local.flan-'));
+    if (name === undefined) throw new Error('the extension is not installed');
+    return join(extensions, name);
+  }
+
   /** Of the workbench's own process; the extension host is among its descendants. */
   get pid(): number {
     return this.process.pid ?? 0;
