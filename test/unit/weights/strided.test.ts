@@ -196,11 +196,11 @@ describe('the CRC-32 of a zip file', () => {
   };
 
   it.each([
-    [whole, 'the first byte', 0],
-    [whole, 'the last byte', bytes.length - 1],
-    [turned, 'a byte of a transposed one', 70_000],
-    [part, 'a byte of its storage that is not its own', 70_000],
-  ])('is compared, and a wrong byte is found: $name, %s', async (tensor, _, at) => {
+    ['the first byte', whole, 0],
+    ['the last byte', whole, bytes.length - 1],
+    ['one of a transposed tensor', turned, 70_000],
+    ['one of the storage of a part that is not its own', part, 70_000],
+  ] as const)('is compared, and a wrong byte is found: %s', async (_, tensor, at) => {
     const file = await openTorchFile(damaged(tensor, at));
     const error = await rejection(file.read(tensor.name));
     expect(error.message).toMatch(/its entry archive\/data\/0 is damaged: its checksum \(CRC-32\) is another one/);
