@@ -55,11 +55,14 @@ export class Pulls {
   private async follow(pull: PullInfo): Promise<void> {
     if (this.shown.has(pull.name)) return;
     this.shown.add(pull.name);
+    let last = pull;
     try {
-      await this.ended(OVER.includes(pull.state) ? pull : await this.show(pull));
+      if (!OVER.includes(pull.state)) last = await this.show(pull);
     } finally {
       this.shown.delete(pull.name);
     }
+    // What is offered then may begin it again.
+    await this.ended(last);
   }
 
   /** The notification; resolves with the state in which the pull ended, or without when the server went away. */
