@@ -8,7 +8,6 @@ import { inspectWeightFile } from '../file';
 import { quantizerFor } from '../make';
 import { type OpenModel, openOriginal } from '../model';
 import { FORMAT_VERSION, scalesName } from '../plan';
-import { MAX_SPAN_BYTES } from '../scattered';
 import { humanBytes, inSteps } from '../small';
 import { QUANTIZER_VERSION } from '../store';
 import { extentOf } from '../tensorfile';
@@ -34,7 +33,7 @@ export async function pullAsItArrives(pull: HubPull, raw: ReturnType<typeof rawC
     model.source.check(model.wanted);
     await space.checkTarget({ repository: listing.repository, source: model.identity });
     const shards = shardsOf(model);
-    if ([...shards.values()].some((tensors) => heldTogether(tensors) > MAX_SPAN_BYTES)) throw new OverlapError();
+    if ([...shards.values()].some((tensors) => heldTogether(tensors) > pull.limits.heldBytes)) throw new OverlapError();
     const weights = [...shards.keys()].map((name) => pull.listed(name));
     const companions = sizeOf(pull.companions);
     const total = sizeOf(weights) + companions;

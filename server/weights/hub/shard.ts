@@ -4,7 +4,6 @@ import { writeTensor } from '../make';
 import type { OpenModel } from '../model';
 import { scalesName } from '../plan';
 import type { Quantizer } from '../quantizer';
-import { MAX_SPAN_BYTES } from '../scattered';
 import type { WeightWriter } from '../writer';
 import { HubChangedError, HubChecksumError } from './errors';
 import type { Hasher } from './hasher';
@@ -184,7 +183,7 @@ class ShardAttempt {
       if (offset < other.offset + other.bytes) return true;
       sum += other.held;
     }
-    return held === 0 || sum === held || sum <= MAX_SPAN_BYTES;
+    return held === 0 || sum === held || sum <= this.#deps.limits.heldBytes;
   }
 
   #failed(error: unknown): void {

@@ -3,6 +3,7 @@
  * file, and read by whoever waits for a part of it. No more than a window of it is in memory: a segment leaves when it is
  * hashed and all that is wanted of it was read.
  */
+import { MAX_SPAN_BYTES } from '../scattered';
 import type { FileHash, Hasher } from './hasher';
 import type { HubFile } from './hub_file';
 
@@ -11,6 +12,8 @@ export interface StreamLimits {
   readonly connections: number;
   /** Bytes that are in memory at most. */
   readonly windowBytes: number;
+  /** The same of tensors whose elements lie scattered, beside that. */
+  readonly heldBytes: number;
   /** A segment is to take about `segmentMs` on the line there is, within these sizes. */
   readonly minSegment: number;
   readonly maxSegment: number;
@@ -20,6 +23,7 @@ export interface StreamLimits {
 export const STREAM_LIMITS: StreamLimits = {
   connections: 4,
   windowBytes: 64 * 1024 * 1024,
+  heldBytes: MAX_SPAN_BYTES,
   minSegment: 256 * 1024,
   maxSegment: 8 * 1024 * 1024,
   segmentMs: 1000,

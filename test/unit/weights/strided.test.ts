@@ -166,6 +166,36 @@ describe('a checkpoint of transposed matrices', () => {
     place.hub.add('google/tiny', strided);
     await place.pull('google/tiny');
     expect(place.installed('tiny')).toEqual(converted);
+    expect(place.progress.some(({ state }) => state === 'converting')).toBe(false);
+    // One after the other where there is room for only one.
+    await place.pull('google/tiny', { name: 'tight', streamLimits: { heldBytes: 900 * 40 * 2 } });
+    expect(place.installed('tight')).toEqual(converted);
+    expect(place.progress.some(({ state }) => state === 'converting')).toBe(false);
+  });
+
+  it('that share their bytes and would all be in memory at once: the file comes onto the disk first', async () => {
+    const place = await Place.create();
+    const source = join(place.dir, 'source');
+    const tensors = writeCheckpoint(source, { dtype: 'BF16' });
+    rmSync(join(source, 'model.safetensors'));
+    // Every matrix is the same run of one storage, each in its own shape.
+    const names = Object.keys(tensors);
+    const most = Math.max(...names.map((name) => (tensors[name]?.bytes.length ?? 0) / 2));
+    const storage = { key: '0', type: 'BFloat16', count: most };
+    const listed = names.map((name) => {
+      const shape = tensors[name]?.shape ?? [];
+      return { name, storage, shape, ...(shape.length === 2 ? { strides: [1, shape[0] ?? 1] } : {}) };
+    });
+    const values = Buffer.from(Uint16Array.from({ length: most }, (_, i) => 0x3c00 + (i % 200)).buffer);
+    writeFileSync(join(source, 'pytorch_model.bin'), torchFile(listed, { 0: values }));
+    const expected = await place.converted(source);
+    place.hub.add('google/tiny', source);
+    await place.pull('google/tiny');
+    expect(place.installed('tiny')).toEqual(expected);
+    expect(place.progress.some(({ state }) => state === 'converting')).toBe(false);
+    await place.pull('google/tiny', { name: 'tight', streamLimits: { heldBytes: 10_000 } });
+    expect(place.installed('tight')).toEqual(expected);
+    expect(place.progress.some(({ state }) => state === 'converting')).toBe(true);
   });
 });
 
