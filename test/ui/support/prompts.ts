@@ -91,6 +91,9 @@ export class PromptView {
 
   /** Chooses an entry of the quick pick that is open. */
   async pick(text: string): Promise<void> {
+    // Not the palette that the command was chosen in: its rows may have the same words, and give way while they are clicked.
+    const input = this.editor.quickPick.locator('.quick-input-box input');
+    await expect.poll(() => input.inputValue(), WAIT).not.toMatch(/^>/);
     const row = this.editor.quickPickRows.filter({ hasText: text }).first();
     await row.waitFor(WAIT);
     await row.click();
