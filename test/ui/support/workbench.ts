@@ -232,14 +232,15 @@ export class Workbench {
   /**
    * Lets the held server run in short bursts until `seen`, and leaves it held: whatever the speed of this machine, an
    * answer is not complete when its first words are on the screen. A burst is one or a few tokens of the built-in
-   * model; the pause after it is longer than what the editor takes to show them.
+   * model; the pause after it is longer than what the editor takes to show them. Work in many parts takes longer bursts:
+   * a busy machine gives the server little of each.
    */
-  async crawlUntil(seen: () => Promise<boolean>): Promise<void> {
+  async crawlUntil(seen: () => Promise<boolean>, burstMs = BURST_MS): Promise<void> {
     const until = Date.now() + CRAWL_TIMEOUT_MS;
     while (!(await seen())) {
       if (Date.now() > until) throw new Error('the server, in short bursts, did not get there');
       this.resumeServer();
-      await sleep(BURST_MS);
+      await sleep(burstMs);
       this.holdServer();
       await sleep(PAUSE_MS);
     }

@@ -172,7 +172,8 @@ describe('many inputs', () => {
     await view.page.getByText('40 inputs').waitFor(WAIT);
     workbench.holdServer();
     await view.page.locator('#run-many').click();
-    await workbench.crawlUntil(() => view.page.locator('tbody tr:first-child td:nth-child(2) .cell').isVisible());
+    const first = view.page.locator('tbody tr:first-child td:nth-child(2) .cell');
+    await workbench.crawlUntil(() => first.isVisible(), 30);
     await editor.picture('prompts-many');
     await view.page.locator('#run-many').click();
     await editor.page.waitForTimeout(300);

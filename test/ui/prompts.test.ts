@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Editor, launchBrowser } from '../support/editor';
-import { FILES } from '../support/files';
-import { PromptView, textOf } from '../support/prompts';
-import { Workbench } from '../support/workbench';
+import { Editor, launchBrowser } from './support/editor';
+import { FILES } from './support/files';
+import { PromptView, textOf } from './support/prompts';
+import { Workbench } from './support/workbench';
 
 const TABLE = { 'pairs.csv': 'id,text,label\n1,"disk, full",disk\n2,no route to host,network\n' };
 const WAIT = { timeout: 60_000 };
@@ -212,7 +212,18 @@ describe('what is not saved', () => {
     await view.button('Open the file').last().click();
     await editor.page.locator('.tab.active', { hasText: 'broken.json' }).waitFor(WAIT);
     await expect.poll(() => textOf(editor.page.locator('.statusbar'))).toContain('Ln 4');
-    writeFileSync(join(folder, 'broken.json'), '{ "name": "Mended", "examples": [] }');
+  });
+
+  it('of a broken file is found by the schema in the editor, too', async () => {
+    await editor.command('Problems: Focus on Problems View');
+    const problems = editor.page.locator('.markers-panel .monaco-list-row');
+    await problems.filter({ hasText: 'Missing property "output"' }).waitFor(WAIT);
+    await problems.filter({ hasText: 'Incorrect type. Expected "string"' }).waitFor(WAIT);
+    await editor.picture('prompts-schema');
+    await editor.command('View: Toggle Panel Visibility');
+    await editor.page.locator('.markers-panel').waitFor({ ...WAIT, state: 'hidden' });
+    const file = join(workbench.workspace, '.flan', 'prompts', 'broken.json');
+    writeFileSync(file, '{ "name": "Mended", "examples": [] }');
     await expect.poll(() => view.name(), WAIT).toBe('Mended');
   });
 });
