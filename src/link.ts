@@ -1,9 +1,10 @@
 /**
- * One connection to the server, and the language client that speaks over it. This is a bundle of its own
- * (`dist/link.js`): it is loaded at the first use, so that the editor's start does not pay for it.
+ * One connection to the server. This is a bundle of its own (`dist/link.js`): it is loaded at the first use, so that the
+ * editor's start does not pay for it. Plain JSON-RPC: a language client would take 90 ms of the extension host to load,
+ * and all that it adds is about documents, of which this server knows nothing.
  */
 import { type CancellationToken, type Disposable, EventEmitter, type LogOutputChannel } from 'vscode';
-import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
+import { createMessageConnection, type MessageConnection } from 'vscode-jsonrpc/node';
 import { type Connection, connect, connectIfRunning } from '../server/connect';
 import { Method, type PullInfo, type Status } from '../server/protocol';
 
@@ -40,7 +41,9 @@ export async function openLinkIfRunning(options: LinkOptions): Promise<Link | un
 export class Link {
   /** The server's process. */
   readonly pid: number;
-  private readonly client: LanguageClient;
+  private readonly connection: Connection;
+  private readonly rpc: MessageConnection;
+  private readonly listeners = new Map<string, (said: never) => void>();
   private readonly statusEmitter = new EventEmitter<Status>();
   readonly onStatus = this.statusEmitter.event;
   private readonly pullEmitter = new EventEmitter<PullInfo>();
@@ -49,21 +52,28 @@ export class Link {
   readonly closed: Promise<void>;
   /** Undefined once the connection has ended. */
   private whenClosed: Set<() => void> | undefined = new Set();
-  private readonly subscriptions: Disposable[] = [this.statusEmitter, this.pullEmitter];
 
   static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
     const link = new Link(connection, log);
     try {
-      await link.client.start();
+      await link.request('initialize', {
+        processId: process.pid,
+        rootUri: null,
+        capabilities: {},
+        initializationOptions: connection.hello,
+      });
+      await link.rpc.sendNotification('initialized', {});
+      return link;
     } catch (error) {
-      connection.socket.destroy();
+      link.close();
       throw error;
     }
-    return link;
   }
 
   private constructor(connection: Connection, log: LogOutputChannel) {
     this.pid = connection.pid;
+    this.connection = connection;
+    this.rpc = createMessageConnection(connection.reader, connection.writer);
     this.closed = new Promise((resolve) => {
       connection.socket.once('close', () => {
         const listeners = this.whenClosed ?? [];
@@ -72,29 +82,24 @@ export class Link {
         for (const listener of listeners) listener();
       });
     });
-    this.client = new LanguageClient(
-      'flan',
-      'Flan',
-      () => Promise.resolve({ reader: connection.reader, writer: connection.writer, detached: true }),
-      {
-        initializationOptions: connection.hello,
-        outputChannel: log,
-        // The extension decides when to connect again, and its threads show what failed.
-        initializationFailedHandler: () => false,
-        errorHandler: {
-          error: () => ({ action: ErrorAction.Continue, handled: true }),
-          closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
-        },
-      },
+    // The end of the socket, which follows, says all.
+    connection.socket.on('error', () => undefined);
+    this.rpc.onError(([error]) => {
+      log.error(`Connection: ${error.message}`);
+      connection.socket.destroy();
+    });
+    this.rpc.onNotification('$/progress', ({ token, value }: { readonly token: string; readonly value: never }) =>
+      this.listeners.get(token)?.(value),
     );
-    this.subscriptions.push(
-      this.client.onNotification(Method.statusChanged, (s: Status) => this.statusEmitter.fire(s)),
-      this.client.onNotification(Method.pullChanged, (pull: PullInfo) => this.pullEmitter.fire(pull)),
-    );
+    this.rpc.onNotification(Method.statusChanged, (status: Status) => this.statusEmitter.fire(status));
+    this.rpc.onNotification(Method.pullChanged, (pull: PullInfo) => this.pullEmitter.fire(pull));
+    this.rpc.listen();
   }
 
-  request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
-    return this.client.sendRequest<Result>(method, params, token);
+  async request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
+    // An undefined argument would be sent as one.
+    const args = [...(params === null ? [] : [params]), ...(token === undefined ? [] : [token])];
+    return this.rpc.sendRequest<Result>(method, ...args);
   }
 
   /**
@@ -110,12 +115,15 @@ export class Link {
 
   /** Calls `handler` for every progress value that carries `token`, until disposed. */
   onProgress<Said>(token: string, handler: (progress: Said) => void): Disposable {
-    return this.client.onProgress(new ProgressType<Said>(), token, handler);
+    this.listeners.set(token, handler);
+    return { dispose: () => this.listeners.delete(token) };
   }
 
   /** Leaves the server alone: it stays for others, and ends by itself some time after its last client. */
-  async close(): Promise<void> {
-    for (const subscription of this.subscriptions.splice(0)) subscription.dispose();
-    if (this.client.isRunning()) await this.client.stop();
+  close(): void {
+    this.statusEmitter.dispose();
+    this.pullEmitter.dispose();
+    this.rpc.dispose();
+    this.connection.socket.destroy();
   }
 }
