@@ -79,17 +79,17 @@ function nearly(text: string, wanted: string, near: number): Found | undefined {
   const telling = wantedLines.filter((line) => line.length >= TELLING_LENGTH);
   if (telling.length < 2) return undefined;
 
+  // By the lines that are wanted, which are few: the document may have a million characters.
   const places = new Map<string, number[]>();
-  for (const [number, line] of lines.entries()) {
-    const trimmed = line.trim();
-    if (trimmed.length < TELLING_LENGTH) continue;
-    const known = places.get(trimmed);
-    if (known === undefined) places.set(trimmed, [number]);
-    else known.push(number);
+  for (const [of, line] of wantedLines.entries()) {
+    if (line.length < TELLING_LENGTH) continue;
+    const known = places.get(line);
+    if (known === undefined) places.set(line, [of]);
+    else known.push(of);
   }
   const votes: { readonly line: number; readonly start: number; readonly of: number }[] = [];
-  for (const [of, line] of wantedLines.entries()) {
-    for (const number of places.get(line) ?? []) votes.push({ line: number, start: number - of, of });
+  for (const [number, line] of lines.entries()) {
+    for (const of of places.get(line.trim()) ?? []) votes.push({ line: number, start: number - of, of });
   }
   const counts = new Map<number, number>();
   for (const { start } of votes) counts.set(start, (counts.get(start) ?? 0) + 1);
