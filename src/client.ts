@@ -233,8 +233,7 @@ export class Server implements vscode.Disposable {
   private async leave(link: Link): Promise<void> {
     this.leaving.add(link);
     this.forget(link, { kind: 'off' });
-    link.close();
-    await link.closed;
+    await link.close().catch((error: unknown) => this.deps.log.warn(`Leaving the server: ${messageOf(error)}`));
   }
 
   private forget(link: Link, state: ServerState): void {
@@ -315,11 +314,8 @@ async function processEnd(pid: number): Promise<void> {
   }
 }
 
-/**
- * Of JSON-RPC: `ErrorCodes.PendingResponseRejected`, `ConnectionInactive`, `MessageReadError` and `MessageWriteError`, and
- * `ConnectionErrors.Closed` and `Disposed`: the connection ended before the answer.
- */
-const CONNECTION_ENDED: ReadonlySet<unknown> = new Set([-32097, -32096, -32098, -32099, 1, 2]);
+/** `ErrorCodes.ConnectionInactive` and `PendingResponseRejected` of JSON-RPC: the connection ended before the answer. */
+const CONNECTION_ENDED: ReadonlySet<unknown> = new Set([-32096, -32097]);
 
 function isProtocolEnd(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && CONNECTION_ENDED.has(error.code);

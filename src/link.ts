@@ -1,10 +1,9 @@
 /**
- * One connection to the server. This is a bundle of its own (`dist/link.js`): it is loaded at the first use, so that the
- * editor's start does not pay for it. Plain JSON-RPC: a language client would take 90 ms of the extension host to load,
- * and all that it adds is about documents, of which this server knows nothing.
+ * One connection to the server, and the language client that speaks over it. This is a bundle of its own
+ * (`dist/link.js`): it is loaded at the first use, so that the editor's start does not pay for it.
  */
 import { type CancellationToken, type Disposable, EventEmitter, type LogOutputChannel } from 'vscode';
-import { createMessageConnection, type MessageConnection } from 'vscode-jsonrpc/node';
+import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
 import { type Connection, connect, connectIfRunning } from '../server/connect';
 import { Method, type PullInfo, type Status } from '../server/protocol';
 
@@ -41,9 +40,7 @@ export async function openLinkIfRunning(options: LinkOptions): Promise<Link | un
 export class Link {
   /** The server's process. */
   readonly pid: number;
-  private readonly connection: Connection;
-  private readonly rpc: MessageConnection;
-  private readonly listeners = new Map<string, (said: never) => void>();
+  private readonly client: LanguageClient;
   private readonly statusEmitter = new EventEmitter<Status>();
   readonly onStatus = this.statusEmitter.event;
   private readonly pullEmitter = new EventEmitter<PullInfo>();
@@ -52,28 +49,21 @@ export class Link {
   readonly closed: Promise<void>;
   /** Undefined once the connection has ended. */
   private whenClosed: Set<() => void> | undefined = new Set();
+  private readonly subscriptions: Disposable[] = [this.statusEmitter, this.pullEmitter];
 
   static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
     const link = new Link(connection, log);
     try {
-      await link.request('initialize', {
-        processId: process.pid,
-        rootUri: null,
-        capabilities: {},
-        initializationOptions: connection.hello,
-      });
-      await link.rpc.sendNotification('initialized', {});
-      return link;
+      await link.client.start();
     } catch (error) {
-      link.close();
+      connection.socket.destroy();
       throw error;
     }
+    return link;
   }
 
   private constructor(connection: Connection, log: LogOutputChannel) {
     this.pid = connection.pid;
-    this.connection = connection;
-    this.rpc = createMessageConnection(connection.reader, connection.writer);
     this.closed = new Promise((resolve) => {
       connection.socket.once('close', () => {
         const listeners = this.whenClosed ?? [];
@@ -82,24 +72,29 @@ export class Link {
         for (const listener of listeners) listener();
       });
     });
-    // The end of the socket, which follows, says all.
-    connection.socket.on('error', () => undefined);
-    this.rpc.onError(([error]) => {
-      log.error(`Connection: ${error.message}`);
-      connection.socket.destroy();
-    });
-    this.rpc.onNotification('$/progress', ({ token, value }: { readonly token: string; readonly value: never }) =>
-      this.listeners.get(token)?.(value),
+    this.client = new LanguageClient(
+      'flan',
+      'Flan',
+      () => Promise.resolve({ reader: connection.reader, writer: connection.writer, detached: true }),
+      {
+        initializationOptions: connection.hello,
+        outputChannel: log,
+        // The extension decides when to connect again, and its threads show what failed.
+        initializationFailedHandler: () => false,
+        errorHandler: {
+          error: () => ({ action: ErrorAction.Continue, handled: true }),
+          closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+        },
+      },
     );
-    this.rpc.onNotification(Method.statusChanged, (status: Status) => this.statusEmitter.fire(status));
-    this.rpc.onNotification(Method.pullChanged, (pull: PullInfo) => this.pullEmitter.fire(pull));
-    this.rpc.listen();
+    this.subscriptions.push(
+      this.client.onNotification(Method.statusChanged, (s: Status) => this.statusEmitter.fire(s)),
+      this.client.onNotification(Method.pullChanged, (pull: PullInfo) => this.pullEmitter.fire(pull)),
+    );
   }
 
-  async request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
-    // An undefined argument would be sent as one.
-    const args = [...(params === null ? [] : [params]), ...(token === undefined ? [] : [token])];
-    return this.rpc.sendRequest<Result>(method, ...args);
+  request<Result>(method: string, params: unknown, token?: CancellationToken): Promise<Result> {
+    return this.client.sendRequest<Result>(method, params, token);
   }
 
   /**
@@ -115,15 +110,12 @@ export class Link {
 
   /** Calls `handler` for every progress value that carries `token`, until disposed. */
   onProgress<Said>(token: string, handler: (progress: Said) => void): Disposable {
-    this.listeners.set(token, handler);
-    return { dispose: () => this.listeners.delete(token) };
+    return this.client.onProgress(new ProgressType<Said>(), token, handler);
   }
 
   /** Leaves the server alone: it stays for others, and ends by itself some time after its last client. */
-  close(): void {
-    this.statusEmitter.dispose();
-    this.pullEmitter.dispose();
-    this.rpc.dispose();
-    this.connection.socket.destroy();
+  async close(): Promise<void> {
+    for (const subscription of this.subscriptions.splice(0)) subscription.dispose();
+    if (this.client.isRunning()) await this.client.stop();
   }
 }
