@@ -57,6 +57,8 @@ export async function pullFromHub(
       // A byte that was turned on the way makes a header wrong as well: a second look tells.
       else if (tries >= TRIES || !isWorthAnotherLook(error)) throw pull.explained(error);
       else notes.push(`Begun again: ${error.message}`);
+    } finally {
+      pull.quiet();
     }
   }
 }
@@ -74,6 +76,7 @@ export class HubPull {
   readonly notes: string[] = [];
   #meter = new Meter(0, 0);
   #reportedAt = Number.NEGATIVE_INFINITY;
+  #report: NodeJS.Timeout | undefined;
   /** Of the companions, as they were fetched. */
   readonly #sums: OriginFile[] = [];
   readonly #hub: string;
@@ -169,9 +172,21 @@ export class HubPull {
 
   arrived(bytes: number): void {
     this.#meter.add(bytes);
-    const now = performance.now();
-    if (now - this.#reportedAt < REPORT_MS) return;
-    this.#reportedAt = now;
+    const wait = this.#reportedAt + REPORT_MS - performance.now();
+    if (wait <= 0) this.#tell();
+    // The last of many is told as well: the line may be silent after it.
+    else this.#report ??= setTimeout(() => this.#tell(), wait);
+  }
+
+  /** Tells no more of what has arrived. */
+  quiet(): void {
+    clearTimeout(this.#report);
+    this.#report = undefined;
+  }
+
+  #tell(): void {
+    this.quiet();
+    this.#reportedAt = performance.now();
     const reading = this.#meter.read();
     const message = `Downloading ${this.listing.repository}: ${describe(reading)}`;
     this.options.onProgress({ state: 'downloading', message, ...reading });
@@ -179,6 +194,7 @@ export class HubPull {
 
   /** Progress of what is no download, as a part of 1. */
   working(state: PullProgress['state'], message: string, fraction: number, totalBytes: number): void {
+    this.quiet();
     const bytes = Math.round(fraction * totalBytes);
     this.options.onProgress({ state, message, bytes, totalBytes, bytesPerSecond: 0 });
   }
