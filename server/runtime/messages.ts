@@ -57,18 +57,21 @@ export type ToWorker = Job & {
   readonly stop: SharedArrayBuffer;
 };
 
+/** Why a job of a thread failed: a `FlanError` without its class. */
+export interface JobError {
+  readonly id: number;
+  readonly kind: 'error';
+  readonly code: string;
+  readonly message: string;
+  readonly saying?: Saying;
+}
+
 export type FromWorker =
   | { readonly id: number; readonly kind: 'progress'; readonly progress: Progress }
   /** The model that was loaded is gone: a new one takes its place. */
   | { readonly id: number; readonly kind: 'freed' }
   | { readonly id: number; readonly kind: 'result'; readonly result: Jobs[JobName]['result'] }
-  | {
-      readonly id: number;
-      readonly kind: 'error';
-      readonly code: string;
-      readonly message: string;
-      readonly saying?: Saying;
-    };
+  | JobError;
 
 /** Given to the worker when it starts. */
 export interface WorkerSetup {

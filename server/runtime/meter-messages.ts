@@ -1,7 +1,7 @@
 /** Messages between the server's thread and the meter's. Both run the same build. */
 import type { PromptSet } from '../prompts/set';
 import type { PromptCount } from '../protocol';
-import type { Saying } from '../saying';
+import type { JobError } from './messages';
 import type { ModelFolder } from './models';
 
 export interface ToMeter {
@@ -11,12 +11,4 @@ export interface ToMeter {
   readonly input: string;
 }
 
-export type FromMeter =
-  | { readonly id: number; readonly kind: 'count'; readonly count: PromptCount }
-  | {
-      readonly id: number;
-      readonly kind: 'error';
-      readonly code: string;
-      readonly message: string;
-      readonly saying?: Saying;
-    };
+export type FromMeter = { readonly id: number; readonly kind: 'count'; readonly count: PromptCount } | JobError;

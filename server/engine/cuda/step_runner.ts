@@ -7,6 +7,7 @@ import {
   RESULT_BYTES,
   STEP_THREADS,
   type StepAddresses,
+  type StepColumns,
   stepParameters,
   stepShared,
 } from './decoder_shapes';
@@ -77,17 +78,7 @@ export class StepRunner {
   }
 
   /** Queues one step of up to 8 columns; results and logits are then on the card. */
-  launch(
-    decoder: DecoderAddresses,
-    step: {
-      readonly tokens: Int32Array;
-      readonly targets: Int32Array | undefined;
-      readonly first: number;
-      readonly perRow: number;
-      readonly length: number;
-      readonly reordered: boolean;
-    },
-  ): void {
+  launch(decoder: DecoderAddresses, step: Omit<StepColumns, 'counterSet'>): void {
     const { device } = this.driver;
     const one = step.tokens.length === 1;
     const counterSet = this.#counterSet;
