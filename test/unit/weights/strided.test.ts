@@ -8,16 +8,10 @@ import { openTorchFile } from '../../../server/weights/torchfile';
 import { crc32 as crc32ByBits } from '../../support/crc32';
 import { type TorchTensor, torchFile } from '../../support/torch_file';
 import { Place } from './hub/support';
-import { randomOf, rejection, type Tensors, temporaryFolder, writeCheckpoint } from './support';
+import { filesIn, randomOf, rejection, type Tensors, temporaryFolder, writeCheckpoint } from './support';
 
 const folder = temporaryFolder();
-let count = 0;
-
-function fileOf(bytes: Uint8Array): string {
-  const path = join(folder, `${count++}.bin`);
-  writeFileSync(path, bytes);
-  return path;
-}
+const fileOf = filesIn(folder);
 
 const SIZES = { BFloat16: 2, Half: 2, Float: 4, Double: 8, Byte: 1 } as const;
 

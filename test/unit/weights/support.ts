@@ -1,5 +1,5 @@
 /** What the tests of this folder share: small checkpoints, folders that are removed, errors that are waited for. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
@@ -11,6 +11,16 @@ export function temporaryFolder(): string {
   const dir = mkdtempSync(join(tmpdir(), 'flan-weights-'));
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
+}
+
+/** Writes bytes into a new file of `folder` each time, and gives its path. */
+export function filesIn(folder: string): (bytes: Uint8Array) => string {
+  let count = 0;
+  return (bytes) => {
+    const path = join(folder, `${count++}.bin`);
+    writeFileSync(path, bytes);
+    return path;
+  };
 }
 
 /** What a promise is rejected with. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Checkpoint } from '../../../server/weights/checkpoint';
@@ -8,18 +8,12 @@ import { TorchFileError } from '../../../server/weights/errors';
 import { openWeightFile } from '../../../server/weights/file';
 import { tensorsOf } from '../../../server/weights/layout';
 import { openTorchFile } from '../../../server/weights/torchfile';
-import { rejection, temporaryFolder } from './support';
+import { filesIn, rejection, temporaryFolder } from './support';
 
 /** Made by torch.save: see torch/make.py, which also says what the values are. */
 const made = resolve('test/unit/weights/torch');
 const folder = temporaryFolder();
-let count = 0;
-
-function fileOf(bytes: Uint8Array): string {
-  const path = join(folder, `${count++}.bin`);
-  writeFileSync(path, bytes);
-  return path;
-}
+const fileOf = filesIn(folder);
 
 describe.each(['zip', 'legacy', 'sharded'])('%s', (name) => {
   const dir = join(made, name);
