@@ -1,4 +1,5 @@
 /** One engine that a machine may be able to run: how to find out, and how to make it. */
+import type { Saying } from '../saying';
 import type { T5Config } from '../weights/config';
 import type { WeightFile } from '../weights/file';
 import type { Engine, EngineName, WeightFormat } from './engine';
@@ -23,6 +24,8 @@ export interface Probe {
   readonly ok: boolean;
   /** The device's name, or why it cannot be used: a sentence without the final stop. */
   readonly detail: string;
+  /** The same for front ends that speak other languages; absent for a mere name. */
+  readonly said?: Saying;
   /** Memory that a model may take, if it can be told. */
   readonly freeBytes?: number;
   /** All memory of a device that other programs may hold a part of. */

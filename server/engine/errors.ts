@@ -1,17 +1,25 @@
 /** What can go wrong in any engine. */
 import { FlanError } from '../errors';
+import { type Saying, say } from '../saying';
 
 /** No GPU, or no driver, that the asked engine can use. */
 export class NoGpuAdapterError extends FlanError {
-  constructor(detail: string) {
-    super('no-gpu-adapter', `No GPU adapter for WebGPU: ${detail} Choose the cpu engine, or install the GPU's driver.`);
+  /** `detail`: why, without the final stop. */
+  constructor(detail: string | Saying) {
+    super(
+      'no-gpu-adapter',
+      say('No GPU adapter for WebGPU: {0}. Choose the cpu engine, or install the driver of the GPU.', detail),
+    );
   }
 }
 
 /** No engine can run here; the message holds the reasons. */
 export class EngineUnavailableError extends FlanError {
-  constructor(reasons: string) {
-    super('engine-unavailable', `${reasons} Choose another engine, or see what this machine can run (flan doctor).`);
+  constructor(reasons: string | Saying) {
+    super(
+      'engine-unavailable',
+      say('{0} Choose another engine, or see what this machine can run (flan doctor).', reasons),
+    );
   }
 }
 

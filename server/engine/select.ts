@@ -1,6 +1,7 @@
 /** Which engine runs a model on this machine, and why. */
 import { CancelledError, FlanError, UsageError } from '../errors';
 import type { EngineChoice } from '../protocol';
+import { say } from '../saying';
 import type { Candidate, EngineRequest, ModelSize, Probe } from './candidate';
 import { cudaCandidate } from './cuda/candidates';
 import type { Engine, EngineName } from './engine';
@@ -105,8 +106,9 @@ async function createNamed(candidate: Candidate, request: EngineRequest): Promis
   }
   const probe = await candidate.probe();
   if (!probe.ok) {
-    if (candidate.name === 'webgpu') throw new NoGpuAdapterError(`${probe.detail}.`);
-    throw new EngineUnavailableError(`${candidate.name} cannot be used: ${probe.detail}.`);
+    const reason = probe.said ?? probe.detail;
+    if (candidate.name === 'webgpu') throw new NoGpuAdapterError(reason);
+    throw new EngineUnavailableError(say('{0} cannot be used: {1}.', candidate.name, reason));
   }
   const need = candidate.needBytes(sizeOf(request));
   if (probe.freeBytes !== undefined && need > probe.freeBytes) {

@@ -19,8 +19,8 @@ export async function doctorItems(paths: Paths, options: AvailableOptions = {}):
   });
   const items: DoctorItem[] = [];
   for (const candidate of engines) {
-    const { ok, detail, freeBytes, totalBytes, software } = await candidate.probe();
-    let said: Saying = verbatim(detail);
+    const { ok, detail, said: reason, freeBytes, totalBytes, software } = await candidate.probe();
+    let said = reason ?? verbatim(detail);
     if (ok && freeBytes !== undefined) {
       said =
         totalBytes === undefined

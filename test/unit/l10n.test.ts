@@ -62,7 +62,7 @@ describe('strings in the code', () => {
   it('keep their placeholders and are not left in English', () => {
     for (const [english, translated] of Object.entries(chinese)) {
       expect(placeholders(translated), english).toEqual(placeholders(english));
-      expect(translated, english).toMatch(/\p{Script=Han}|^\{0\}( · |（|\{1\}%)/u);
+      expect(translated, english).toMatch(/\p{Script=Han}|^\{0\}( · |（|。|\{1\}%)/u);
     }
   });
 });

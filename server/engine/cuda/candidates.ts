@@ -9,7 +9,10 @@ export function cudaCandidate(): Candidate {
     name: 'cuda',
     async probe(): Promise<Probe> {
       const probe = probeCuda();
-      if (!probe.ok) return { ok: false, detail: probe.reason.replace(/\.$/, '') };
+      if (!probe.ok) {
+        const { reason, said } = probe;
+        return { ok: false, detail: reason, ...(said && { said }) };
+      }
       return { ok: true, detail: probe.device.name, freeBytes: probe.freeBytes, totalBytes: probe.totalBytes };
     },
     needBytes: ({ config }, sourceTokens) => cudaNeedBytes(config, sourceTokens),

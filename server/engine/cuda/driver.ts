@@ -7,6 +7,7 @@
  * memory may be reused.
  */
 import type koffi from 'koffi';
+import { inEnglish, type Saying, say } from '../../saying';
 import { OutOfMemoryError } from '../errors';
 import { CudaError, CudaUnavailableError, Status } from './errors';
 import type { DevicePtr } from './seams';
@@ -30,7 +31,8 @@ export interface CudaDevice {
 
 export type CudaProbe =
   | { readonly ok: true; readonly device: CudaDevice; readonly freeBytes: number; readonly totalBytes: number }
-  | { readonly ok: false; readonly reason: string };
+  /** The reason has no final stop. */
+  | { readonly ok: false; readonly reason: string; readonly said?: Saying };
 
 /** Says whether this machine can run the CUDA engine, and why not. Never throws. */
 export function probeCuda(): CudaProbe {
@@ -40,7 +42,9 @@ export function probeCuda(): CudaProbe {
     const { free, total } = driver.memory();
     return { ok: true, device: driver.device, freeBytes: free, totalBytes: total };
   } catch (error) {
-    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+    if (error instanceof CudaUnavailableError)
+      return { ok: false, reason: inEnglish(error.reason), said: error.reason };
+    return { ok: false, reason: (error instanceof Error ? error.message : String(error)).replace(/\.$/, '') };
   } finally {
     driver?.close();
   }
@@ -99,11 +103,15 @@ export class CudaDriver {
     const api = loadApi();
     const failed = (status: number) => nameStatus(api, status);
     let status = api.cuInit(0);
-    if (status === Status.noDevice) throw new CudaUnavailableError('No NVIDIA GPU was found.');
+    if (status === Status.noDevice) throw new CudaUnavailableError(say('No NVIDIA GPU was found'));
     if (status !== 0) {
       const { name, description } = failed(status);
       throw new CudaUnavailableError(
-        `The NVIDIA driver does not start: ${name} (${description}). Restart the computer, or install the driver again.`,
+        say(
+          'The NVIDIA driver does not start: {0} ({1}). Restart the computer, or install the driver again',
+          name,
+          description,
+        ),
       );
     }
     const word = Buffer.alloc(8);
@@ -111,11 +119,16 @@ export class CudaDriver {
     const driverVersion = word.readInt32LE();
     if (driverVersion < OLDEST_DRIVER) {
       throw new CudaUnavailableError(
-        `The NVIDIA driver is too old: it speaks CUDA ${version(driverVersion)}, and ${version(OLDEST_DRIVER)} is needed. Update the driver.`,
+        say(
+          'The NVIDIA driver is too old: it speaks CUDA {0}, and {1} is needed. Update the driver',
+          version(driverVersion),
+          version(OLDEST_DRIVER),
+        ),
       );
     }
     check(api, 'Counting cards', api.cuDeviceGetCount(word));
-    if (ordinal >= word.readInt32LE()) throw new CudaUnavailableError(`There is no NVIDIA GPU number ${ordinal}.`);
+    if (ordinal >= word.readInt32LE())
+      throw new CudaUnavailableError(say('There is no NVIDIA GPU number {0}', ordinal));
     check(api, 'Finding the card', api.cuDeviceGet(word, ordinal));
     const handle = word.readInt32LE();
     const attribute = (which: number): number => {
@@ -128,7 +141,11 @@ export class CudaDriver {
     const capability = attribute(Attribute.capabilityMajor) * 10 + attribute(Attribute.capabilityMinor);
     if (capability < OLDEST_CAPABILITY) {
       throw new CudaUnavailableError(
-        `${name} is too old for the CUDA engine: it has compute capability ${capability / 10}, and 8.0 is needed. Use webgpu.`,
+        say(
+          '{0} is too old for the CUDA engine: it has compute capability {1}, and 8.0 is needed. Use webgpu',
+          name,
+          capability / 10,
+        ),
       );
     }
     check(api, "Asking for the card's memory", api.cuDeviceTotalMem(word, handle));
@@ -143,7 +160,7 @@ export class CudaDriver {
     };
     status = api.cuCtxCreate(word, 0, handle);
     if (status === Status.outOfMemory) {
-      throw new CudaUnavailableError(`${name} has no free memory. Close other programs that use the GPU.`);
+      throw new CudaUnavailableError(say('{0} has no free memory. Close other programs that use the GPU', name));
     }
     check(api, `Opening ${name}`, status);
     return new CudaDriver(api, device, word.readBigUInt64LE());
@@ -372,7 +389,7 @@ function ffi(): typeof koffi {
     return require('koffi');
   } catch (error) {
     throw new CudaUnavailableError(
-      `The package that calls the NVIDIA driver does not load here: ${error instanceof Error ? error.message.split('\n')[0] : error}`,
+      say('The package that calls the NVIDIA driver does not load here: {0}', firstLine(error)),
     );
   }
 }
@@ -387,7 +404,7 @@ function loadApi(): Api {
     library = load(file);
   } catch {
     throw new CudaUnavailableError(
-      `No NVIDIA driver is installed (${file} was not found). Install it, or choose another engine.`,
+      say('No NVIDIA driver is installed ({0} was not found). Install it, or choose another engine', file),
     );
   }
   try {
@@ -398,7 +415,11 @@ function loadApi(): Api {
     loaded = Object.fromEntries(entries) as Api;
     return loaded;
   } catch (error) {
-    const missing = error instanceof Error ? error.message.split('\n')[0] : String(error);
-    throw new CudaUnavailableError(`The NVIDIA driver is too old: ${missing}. Update the driver.`);
+    throw new CudaUnavailableError(say('The NVIDIA driver is too old: {0}. Update the driver', firstLine(error)));
   }
+}
+
+function firstLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split('\n', 1)[0] ?? '';
 }

@@ -1,5 +1,6 @@
 /** What can go wrong between us and an NVIDIA driver, and what to do next. */
 import { FlanError } from '../../errors';
+import { type Saying, say } from '../../saying';
 
 /**
  * A call of the driver failed. Its code is `cuda`, or `cuda-context-lost` when nothing on the card can be used any more: the
@@ -28,8 +29,12 @@ export class CudaError extends FlanError {
 
 /** The machine cannot run the CUDA engine; `probeCuda` gives the same sentence without throwing. */
 export class CudaUnavailableError extends FlanError {
-  constructor(reason: string) {
-    super('cuda-unavailable', reason);
+  /** Without its final stop. */
+  readonly reason: Saying;
+
+  constructor(reason: Saying) {
+    super('cuda-unavailable', say('{0}.', reason));
+    this.reason = reason;
   }
 }
 

@@ -1,5 +1,6 @@
 /** The engines of ONNX Runtime as candidates: `webgpu` and `cpu`. */
 import { freemem, totalmem } from 'node:os';
+import { inEnglish } from '../../saying';
 import type { Candidate, Probe } from '../candidate';
 import { createOnnxEngine } from './engine';
 import { onnxNeedBytes } from './need';
@@ -26,7 +27,8 @@ export function cpuCandidate(): Candidate {
     name: 'cpu',
     needBytes: onnxNeedBytes,
     async probe(): Promise<Probe> {
-      return { ok: true, detail: cpuName(defaultThreads()), freeBytes: freeMemory() };
+      const said = cpuName(defaultThreads());
+      return { ok: true, detail: inEnglish(said), said, freeBytes: freeMemory() };
     },
     create: ({ file, config, onProgress }) =>
       createOnnxEngine({ provider: 'cpu', file, config, ...(onProgress && { onProgress }) }),

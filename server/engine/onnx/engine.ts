@@ -4,6 +4,7 @@
  */
 import type { InferenceSession } from 'onnxruntime-node';
 import { CancelledError } from '../../errors';
+import { inEnglish } from '../../saying';
 import type { T5Config } from '../../weights/config';
 import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine';
 import { DisposedError } from '../errors';
@@ -75,7 +76,7 @@ export async function createOnnxEngine(options: OnnxEngineOptions): Promise<Engi
     progress();
     const info: EngineInfo = {
       engine: provider,
-      device: provider === 'cpu' ? cpuName(threads) : (options.device ?? 'GPU (WebGPU)'),
+      device: provider === 'cpu' ? inEnglish(cpuName(threads)) : (options.device ?? 'GPU (WebGPU)'),
       weights: file.format,
       stepWeightBytes: graph.weightBytes,
       cachedValueBytes: 4,

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { cpus, freemem, totalmem } from 'node:os';
+import { inEnglish, type Saying, say } from '../../saying';
 import { Graph } from './graph';
 import { PROBE_SCRIPT } from './probe-script';
 
@@ -12,6 +13,8 @@ export interface GpuProbe {
   readonly ok: boolean;
   /** The GPU's name, or why there is none: one sentence without the final stop. */
   readonly detail: string;
+  /** The same for front ends that speak other languages; absent for a mere name. */
+  readonly said?: Saying;
   /** Computes on the CPU: good for tests, slower than the cpu engine. */
   readonly software: boolean;
   /** Memory that a model may take, if the driver tells. */
@@ -20,9 +23,19 @@ export interface GpuProbe {
 
 /** What the child prints. */
 interface ProbeAnswer {
+  /** Why there is no GPU to be used, a key of `NONE`. */
+  readonly none?: string;
+  /** What ONNX Runtime says. */
   readonly error?: string;
   readonly adapters?: readonly { readonly name: string; readonly type: number; readonly localBytes: number }[];
 }
+
+const NONE: ReadonlyMap<string, Saying> = new Map([
+  ['loader', say('this machine has no Vulkan loader (libvulkan.so.1)')],
+  ['device', say('Vulkan finds no device')],
+  ['wrong', say('the GPU computes wrongly')],
+  ['driver', say('no driver here that WebGPU can use')],
+]);
 
 /** `VkPhysicalDeviceType`, from what WebGPU takes first when asked for performance to what it takes last. */
 const PREFERENCE = [2, 1, 3, 0, 4];
@@ -33,15 +46,17 @@ const TIMEOUT_MS = 20_000;
 /** Opens and runs a one-node graph through WebGPU in a child process. Never rejects. */
 export async function probeWebGpu(timeoutMs = TIMEOUT_MS): Promise<GpuProbe> {
   const { output, end } = await runChild(timeoutMs);
-  const none = (detail: string): GpuProbe => ({ ok: false, detail, software: false });
-  if (end !== undefined) return none(`the GPU driver failed in a trial (${end})`);
+  const none = (said: Saying): GpuProbe => ({ ok: false, detail: inEnglish(said), said, software: false });
+  if (end !== undefined) return none(say('the GPU driver failed in a trial ({0})', end));
   let answer: ProbeAnswer;
   try {
     answer = JSON.parse(output.split('\n').findLast((line) => line.startsWith('{')) ?? '') as ProbeAnswer;
   } catch {
-    return none('the trial of the GPU driver gave no answer');
+    return none(say('the trial of the GPU driver gave no answer'));
   }
-  if (answer.error !== undefined) return none(answer.error);
+  const known = NONE.get(answer.none ?? '');
+  if (known !== undefined) return none(known);
+  if (answer.error !== undefined) return { ok: false, detail: answer.error, software: false };
   return describe(answer);
 }
 
@@ -58,7 +73,7 @@ function describe(answer: ProbeAnswer): GpuProbe {
   return { ok: true, detail: best.name, software, freeBytes };
 }
 
-function runChild(timeoutMs: number): Promise<{ output: string; end?: string }> {
+function runChild(timeoutMs: number): Promise<{ output: string; end?: string | Saying }> {
   const graph = new Graph('probe', '');
   graph.op('Relu', 'y', [graph.input('x', 'float', [1])]);
   graph.output('y', 'float', [1]);
@@ -76,7 +91,7 @@ function runChild(timeoutMs: number): Promise<{ output: string; end?: string }> 
       late = true;
       child.kill('SIGKILL');
     }, timeoutMs);
-    const done = (end?: string) => {
+    const done = (end?: string | Saying) => {
       clearTimeout(timer);
       resolve(end === undefined ? { output } : { output, end });
     };
@@ -85,8 +100,8 @@ function runChild(timeoutMs: number): Promise<{ output: string; end?: string }> 
     });
     child.on('error', (error) => done(error.message));
     child.on('close', (code, signal) => {
-      if (late) done(`no answer in ${timeoutMs / 1000} s`);
-      else if (code !== 0) done(signal ?? `exit code ${code}`);
+      if (late) done(say('no answer in {0} s', timeoutMs / 1000));
+      else if (code !== 0) done(signal ?? say('exit code {0}', code ?? ''));
       else done();
     });
   });

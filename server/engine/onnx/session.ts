@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { say } from '../../saying';
 import { EngineError, NoGpuAdapterError } from '../errors';
 
 export type Ort = typeof import('onnxruntime-node');
@@ -68,7 +69,7 @@ export async function openSession(ort: Ort, graph: Uint8Array, settings: Session
     });
   } catch (error) {
     if (gpu && error instanceof Error && /WebGPU adapter|supported adapters/.test(error.message)) {
-      throw new NoGpuAdapterError('ONNX Runtime found none.');
+      throw new NoGpuAdapterError(say('ONNX Runtime found none'));
     }
     throw new EngineError(`ONNX Runtime could not open the model on ${settings.provider}`, error);
   }

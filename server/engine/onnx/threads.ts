@@ -1,6 +1,7 @@
 /** How many threads a CPU engine should use, and what the CPU is called. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
+import { type Saying, say } from '../../saying';
 
 /**
  * One thread a physical core, and no more than this process may use: the second thread of a core shares its units for
@@ -27,8 +28,8 @@ function physicalCores(): number {
   return process.arch === 'arm64' || logical <= 2 ? logical : Math.ceil(logical / 2);
 }
 
-export function cpuName(threads: number): string {
+export function cpuName(threads: number): Saying {
   const model = cpus()[0]?.model.trim().replace(/\s+/g, ' ') ?? '';
   const name = model === '' || model === 'unknown' ? 'CPU' : `CPU ${model}`;
-  return `${name} (${threads} thread${threads === 1 ? '' : 's'})`;
+  return threads === 1 ? say('{0} (1 thread)', name) : say('{0} ({1} threads)', name, threads);
 }

@@ -10,6 +10,7 @@ import {
 import { probeWebGpu } from '../../../server/engine/onnx/probe';
 import { createEngine } from '../../../server/engine/select';
 import { UsageError } from '../../../server/errors';
+import { inEnglish, say } from '../../../server/saying';
 import { openEngine, weightFile } from '../../parity/models';
 
 /** A candidate that needs 10 bytes and gives an engine of its own name. */
@@ -82,6 +83,14 @@ describe('a named engine', () => {
     const none = { ok: false, detail: 'this machine has no Vulkan loader' };
     await expect(select([candidate('webgpu', none)], 'webgpu')).rejects.toThrow(NoGpuAdapterError);
     await expect(select([candidate('cuda', none)], 'cuda')).rejects.toThrow(EngineUnavailableError);
+    // The reason travels in parts, for editors in other languages.
+    const said = say('exit code {0}', 3);
+    await expect(select([candidate('webgpu', { ok: false, detail: inEnglish(said), said })], 'webgpu')).rejects.toThrow(
+      expect.objectContaining({
+        message: 'No GPU adapter for WebGPU: exit code 3. Choose the cpu engine, or install the driver of the GPU.',
+        saying: expect.objectContaining({ args: [said] }),
+      }),
+    );
     await expect(select([candidate('cpu', { ...there, freeBytes: 1 })], 'cpu')).rejects.toThrow(OutOfMemoryError);
     await expect(select([], 'cuda')).rejects.toThrow(UsageError);
   });
@@ -100,6 +109,7 @@ describe('this machine', () => {
     const probe = await probeWebGpu(1);
     expect(probe.ok).toBe(false);
     expect(probe.detail).toContain('no answer in');
+    expect(probe.said && inEnglish(probe.said)).toBe(probe.detail);
     expect(performance.now() - started).toBeLessThan(5000);
   });
 
