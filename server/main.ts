@@ -48,9 +48,9 @@ async function main(): Promise<void> {
     status,
     models: () => installedModels(paths),
     // The engines' code is read only for these three: the server itself has no need of it.
-    available: async () => (await import('./runtime/available')).availableModels(paths, { loaded: service.loaded }),
-    judged: async (info) => (await import('./runtime/available')).judged(info, { loaded: service.loaded }),
-    doctor: async () => (await import('./runtime/doctor')).doctorItems(paths, { loaded: service.loaded }),
+    available: async () => (await import('./runtime/available')).availableModels(paths, { held: service.held }),
+    judged: async (info) => (await import('./runtime/available')).judged(info, { held: service.held }),
+    doctor: async () => (await import('./runtime/doctor')).doctorItems(paths, { held: service.held }),
     stop: (reason) => setImmediate(() => leave(reason)),
   });
   const clients = new Clients({

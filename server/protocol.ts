@@ -336,6 +336,8 @@ export interface Status {
   readonly device?: string;
   /** Why `auto` took this engine, in a sentence. */
   readonly why?: string;
+  /** Models that stay in memory beside it, because there is room: a switch to one of them takes no time. */
+  readonly beside?: readonly { readonly model: string; readonly device: string }[];
 }
 
 /** One line of what this machine can run. */

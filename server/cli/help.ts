@@ -88,10 +88,10 @@ Reads a checkpoint folder (config.json, tokenizer.json, safetensors or PyTorch f
 int8 model, tensor by tensor. Put it under the models folder that flan models names, or use it with --model DIR2.`,
   pull: `Usage: flan pull OWNER/NAME[@REVISION] | DIR [--name NAME] [--keep-original] [--json]
 
-Installs a model of the hub, for example: flan pull google/flan-t5-small. A revision is a branch, a tag, a commit or
-refs/pr/N. Weights are converted to int8 as they arrive: the disk needs room for the int8 model only. Ctrl-C stops it;
-the same command goes on from there. A model that is in the Hugging Face cache, or a folder, is converted without a
-download.
+Installs a model of the hub, for example: flan pull google/flan-t5-small; for those of flan models --available, the
+name alone is enough. A revision is a branch, a tag, a commit or refs/pr/N. Weights are converted to int8 as they
+arrive: the disk needs room for the int8 model only. Ctrl-C stops it; the same command goes on from there. A model that
+is in the Hugging Face cache, or a folder, is converted without a download.
 
   --name NAME             install it under another name (default: the repository's)
   --keep-original         keep the downloaded weights too, for exact --weights fp32

@@ -4,6 +4,7 @@ import { flanPaths } from '../paths';
 import type { AvailableModel, ModelInfo } from '../protocol';
 import { availableModels } from '../runtime/available';
 import { installedModels } from '../runtime/models';
+import { unfinishedPulls } from '../weights/hub/workspace';
 import { humanBytes } from '../weights/small';
 import type { Command } from './options';
 import type { Output } from './output';
@@ -23,6 +24,11 @@ export async function listModels(command: Command, output: Output): Promise<void
   const width = Math.max(0, ...models.map(({ name }) => name.length));
   output.lines(models.map((model) => describe(model, width)));
   for (const line of skipped) output.note(line);
+  for (const { name, model, revision, bytes, totalBytes, process } of await unfinishedPulls(paths.models)) {
+    const asked = revision === 'main' ? model : `${model}@${revision}`;
+    const goesOn = process === undefined ? `flan pull ${asked} goes on` : `process ${process} works on it`;
+    output.note(`Not finished: ${name}, ${humanBytes(bytes)} of ${humanBytes(totalBytes)}; ${goesOn}.`);
+  }
   output.note(`Models are folders in ${paths.models}`);
 }
 

@@ -1,6 +1,7 @@
 /** pull: a model from the hub, a folder or the Hugging Face cache, in this process. Ctrl-C keeps what was fetched. */
 import { join } from 'node:path';
 import { CancelledError, UsageError } from '../errors';
+import { knownModel } from '../models/registry';
 import { flanPaths } from '../paths';
 import { pullModel } from '../weights/hub/pull';
 import { humanBytes } from '../weights/small';
@@ -20,7 +21,7 @@ export async function pull(command: Command, output: Output): Promise<void> {
   const start = performance.now();
   try {
     const pulled = await pullModel({
-      model: modelPath(model),
+      model: repositoryOf(modelPath(model)),
       ...(name === undefined ? {} : { name }),
       keepOriginal: command.has('keep-original'),
       modelsDir: flanPaths().models,
@@ -45,4 +46,11 @@ export async function pull(command: Command, output: Output): Promise<void> {
   } finally {
     interrupted.dispose();
   }
+}
+
+/** A known model may be named without its organisation: `flan-ul2`, `flan-ul2@refs/pr/29`. */
+function repositoryOf(model: string): string {
+  const [name = '', ...revision] = model.split('@');
+  const known = /^[\w.-]+$/.test(name) ? knownModel(name) : undefined;
+  return known === undefined ? model : [known.repository, ...revision].join('@');
 }

@@ -34,6 +34,7 @@ function describe(status: Status): string[] {
   const lines = [`Server ${version}, process ${pid}: ${state}, ${clients} other clients, ${queued} requests waiting.`];
   if (status.model !== undefined) lines.push(`Loaded: ${status.model} on ${status.device ?? status.engine ?? ''}.`);
   if (status.why !== undefined) lines.push(status.why);
+  for (const { model, device } of status.beside ?? []) lines.push(`Also in memory: ${model} on ${device}.`);
   return lines;
 }
 

@@ -36,6 +36,8 @@ export interface Probe {
 
 export interface Candidate {
   readonly name: EngineName;
+  /** Whether several models may be loaded on it at a time. */
+  readonly several: boolean;
   /** Looks for the device; never rejects, and never harms this process. */
   probe(): Promise<Probe>;
   /**

@@ -4,7 +4,7 @@ import type { EngineChoice } from '../protocol';
 import { say } from '../saying';
 import type { Candidate, EngineRequest, ModelSize, Probe } from './candidate';
 import { cudaCandidate } from './cuda/candidates';
-import type { Engine, EngineName } from './engine';
+import type { Engine } from './engine';
 import { EngineUnavailableError, gigabytes, NoGpuAdapterError, OutOfMemoryError } from './errors';
 import { cpuCandidate, webgpuCandidate } from './onnx/candidates';
 
@@ -58,46 +58,6 @@ export async function createEngine(
     if (probe.ok && !probe.software) tooLarge = new OutOfMemoryError('This model', need, probe.freeBytes ?? 0);
   }
   throw tooLarge ?? new EngineUnavailableError(why.join(' '));
-}
-
-/** A model that is loaded now and leaves when another one comes: its engine gets that memory back. */
-export interface Held {
-  readonly engine: EngineName;
-  readonly size: ModelSize;
-}
-
-/**
- * Compares what a model needs with what is free, before any of it is read. Says nothing of engines that cannot be used:
- * `createEngine` does.
- *
- * @throws OutOfMemoryError when it fits no engine that it would be loaded on.
- */
-export async function checkRoom(
-  size: ModelSize,
-  {
-    choice,
-    weights,
-    held,
-    candidates: all,
-  }: Pick<EngineRequest, 'weights'> & {
-    readonly choice: EngineChoice;
-    readonly held?: Held | undefined;
-    readonly candidates: readonly Candidate[];
-  },
-): Promise<void> {
-  let tooLarge: OutOfMemoryError | undefined;
-  for (const candidate of all) {
-    if (choice !== 'auto' && choice !== candidate.name) continue;
-    if (weights === 'fp32' && candidate.name !== 'cpu') continue;
-    const probe = await candidate.probe();
-    if (!probe.ok || (probe.software && choice === 'auto')) continue;
-    const need = candidate.needBytes(size);
-    const back = held?.engine === candidate.name ? candidate.needBytes(held.size) : 0;
-    if (probe.freeBytes === undefined || need <= probe.freeBytes + back) return;
-    const what = choice === 'auto' ? 'This model' : `This model on ${candidate.name}`;
-    tooLarge = new OutOfMemoryError(what, need, probe.freeBytes + back);
-  }
-  if (tooLarge) throw tooLarge;
 }
 
 async function createNamed(candidate: Candidate, request: EngineRequest): Promise<Engine> {

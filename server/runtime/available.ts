@@ -1,6 +1,6 @@
 /** What could be installed on this machine: the registry, with what is free here at this moment. */
 import { mkdirSync, statfsSync } from 'node:fs';
-import type { EngineName } from '../engine/engine';
+import type { Candidate } from '../engine/candidate';
 import { candidates } from '../engine/select';
 import { FlanError } from '../errors';
 import { sizeOf } from '../models/figures';
@@ -10,12 +10,12 @@ import type { Paths } from '../paths';
 import type { AvailableModel, RepositoryInfo } from '../protocol';
 import { parseConfig, rawConfig, readConfig } from '../weights/config';
 import { parametersOf } from '../weights/layout';
-import type { Loaded } from './messages';
+import type { LoadedBeside } from './messages';
 import { installedModels } from './models';
 
 export interface AvailableOptions {
-  /** The model that is loaded in this process: another one takes its place. */
-  readonly loaded?: Pick<Loaded, 'dir' | 'engine'> | undefined;
+  /** The models that are loaded in this process: others may take their place. */
+  readonly held?: readonly Pick<LoadedBeside, 'dir' | 'engine'>[];
   /** Seam for tests. */
   readonly find?: typeof candidates;
 }
@@ -45,13 +45,13 @@ export async function judged(info: RepositoryInfo, options: AvailableOptions = {
   }
 }
 
-async function placesOf({ loaded, find = candidates }: AvailableOptions): Promise<Place[]> {
-  const engines = find();
-  const held = loaded && { engine: loaded.engine, bytes: await heldBytes(loaded, engines) };
+async function placesOf({ held = [], find = candidates }: AvailableOptions): Promise<Place[]> {
   return Promise.all(
-    engines.map(async (engine) => {
-      const heldHere = held !== undefined && held.engine === engine.name ? held.bytes : 0;
-      return { engine, probe: await engine.probe(), heldBytes: heldHere };
+    find().map(async (engine) => {
+      const here = held.filter((model) => model.engine === engine.name);
+      const bytes = await Promise.all(here.map(({ dir }) => bytesOf(dir, engine)));
+      const heldBytes = bytes.reduce((sum, one) => sum + one, 0);
+      return { engine, probe: await engine.probe(), heldBytes };
     }),
   );
 }
@@ -67,14 +67,10 @@ export function diskFree(home: string): number | undefined {
   }
 }
 
-async function heldBytes(
-  loaded: Pick<Loaded, 'dir' | 'engine'>,
-  engines: ReturnType<typeof candidates>,
-): Promise<number> {
-  const engine = engines.find(({ name }) => name === (loaded.engine as EngineName));
-  if (engine === undefined) return 0;
+/** What a model in this folder holds of an engine's memory. */
+async function bytesOf(dir: string, engine: Candidate): Promise<number> {
   try {
-    return engine.needBytes(sizeOf(await readConfig(loaded.dir)));
+    return engine.needBytes(sizeOf(await readConfig(dir)));
   } catch {
     // Its folder is gone: what it holds is counted as taken.
     return 0;

@@ -6,7 +6,8 @@
 import type { Candidate } from '../engine/candidate';
 import type { StopSignal } from '../engine/engine';
 import { OutOfMemoryError } from '../engine/errors';
-import { candidates, checkRoom, createEngine, type Held } from '../engine/select';
+import { checkRoom, type HeldModel, makeRoom } from '../engine/room';
+import { candidates, createEngine, type Selection } from '../engine/select';
 import type { EngineChoice, Progress, WeightChoice } from '../protocol';
 import type { TaskModel } from '../tasks/model';
 import { profileFor } from '../tasks/profiles';
@@ -24,12 +25,11 @@ export interface LoadRequest {
   readonly quantizerFile?: string;
   readonly signal?: StopSignal;
   /**
-   * Frees the model that is loaded now. Called when the new one was found in order and only its engine is left to make:
-   * a wrong folder costs nobody the model that worked.
+   * The models that are loaded now, the least recently used first; those that were freed are in it no more. What has to
+   * leave is freed when the new one was found in order and only its engine is left to make: a wrong folder costs nobody the
+   * model that worked.
    */
-  readonly free?: () => Promise<void>;
-  /** The model that `free` frees. */
-  readonly held?: Held;
+  readonly held?: readonly HeldModel[];
   /** Seam for tests. */
   readonly find?: typeof candidates;
   readonly onProgress?: (progress: Progress) => void;
@@ -66,10 +66,12 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress?.({ kind: 'loading', model: name, message, ...(fraction === undefined ? {} : { fraction }) });
   loading(`Loading ${name}`);
   // While another model is loaded, a look at the memory finds too little for it to be the last word.
-  const early = request.free === undefined ? lookEarly(find(), choice, weights) : undefined;
+  const { held = [] } = request;
+  const early = held.length === 0 ? lookEarly(find(), choice, weights) : undefined;
+  const room = { choice, weights, held };
   // Reading 20 GB for their checksum takes a minute: what has no room is told before.
   const size = await weightSize(dir, weights);
-  if (size) await checkRoom(size, { choice, weights, held: request.held, candidates: early ?? find() });
+  if (size) await checkRoom(size, { ...room, candidates: early ?? find() });
   const { config, file, notes } = await resolveWeights({
     dir,
     format: weights,
@@ -79,14 +81,20 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
     onProgress: ({ message, fraction }) => loading(message, fraction),
   });
   const codec = await TextCodec.open(dir);
-  if (await mayWork(find(), choice)) await request.free?.();
-  const { engine, why } = await createEngine({
-    choice,
-    weights,
-    file,
-    config,
-    candidates: early ?? find(),
-    onProgress: (fraction) => loading(`Loading ${name}`, fraction),
+  if (held.length > 0 && (await mayWork(find(), choice))) {
+    await makeRoom({ config, fileBytes: file.fileBytes }, { ...room, candidates: find() });
+  }
+  const create = (): Promise<Selection> =>
+    createEngine({
+      ...{ choice, weights, file, config },
+      candidates: early ?? find(),
+      onProgress: (fraction) => loading(`Loading ${name}`, fraction),
+    });
+  const { engine, why } = await create().catch(async (error: unknown) => {
+    if (!(error instanceof OutOfMemoryError) || held.length === 0) throw error;
+    // The engine that there was room on failed, and on the next one others stayed.
+    for (const model of [...held]) await model.free();
+    return create();
   });
   const loadMs = performance.now() - start;
   return { dir, model: { name, engine, codec, profile: profileFor(name, config), demo, weights, loadMs }, why, notes };

@@ -20,19 +20,25 @@ export interface LoadChoice {
   readonly weights: WeightChoice;
 }
 
-/** What is loaded, as the model thread knows it. */
-export interface Loaded {
+/** A model in memory. */
+export interface LoadedBeside {
   readonly model: string;
   /** Of the folders to choose from, the one that was taken. */
   readonly dir: string;
-  readonly demo: boolean;
   readonly engine: string;
   readonly device: string;
+}
+
+/** What is loaded, as the model thread knows it. */
+export interface Loaded extends LoadedBeside {
+  readonly demo: boolean;
   readonly weights: WeightChoice;
   /** Why `auto` took this engine; empty when the engine was named. */
   readonly why: string;
-  /** Milliseconds the load took. */
+  /** Milliseconds the load took; 0 when it was still in memory. */
   readonly loadMs: number;
+  /** Models that stayed in memory beside it: loading one of them again takes nothing. */
+  readonly beside: readonly LoadedBeside[];
 }
 
 /** One input to a prompt set, on a model. */

@@ -1,6 +1,6 @@
 /**
- * The one model of this process, shared by all clients. Requests wait in a fair queue; each is run when its model is
- * loaded, loading it first if another is. A load is shared: whoever waits for the same model sees its progress, and it
+ * The model of this process, shared by all clients. Requests wait in a fair queue; each is run when its model is the one
+ * that is loaded, loading it first if another is: the model thread may have kept it beside that. A load is shared: whoever waits for the same model sees its progress, and it
  * goes on when the client that asked first cancels while others wait.
  */
 import { CancelledError, FlanError } from '../errors';
@@ -16,9 +16,10 @@ import type {
 } from '../protocol';
 import type { PromptJobResult } from '../tasks/fewshot/answer';
 import { cancelledResult } from './cancelled';
-import type { Jobs, LoadChoice, Loaded, PromptJobParams } from './messages';
+import type { Jobs, LoadChoice, Loaded, LoadedBeside, PromptJobParams } from './messages';
 import { TextPacer } from './pacer';
 import { FairQueue } from './queue';
+import { serves } from './serves';
 import { SharedStop } from './stop';
 import type { ModelThread } from './thread';
 
@@ -78,9 +79,15 @@ export class ModelService {
     };
   }
 
-  /** What is loaded now. */
+  /** What is loaded now, and was used last. */
   get loaded(): Loaded | undefined {
     return this.#loaded?.info;
+  }
+
+  /** Everything that is loaded. */
+  get held(): readonly LoadedBeside[] {
+    const info = this.loaded;
+    return info === undefined ? [] : [info, ...info.beside];
   }
 
   get status(): ServiceStatus {
@@ -91,7 +98,12 @@ export class ModelService {
     const queued = this.#queue.size;
     if (info === undefined) return { state, queued };
     const { model, demo, engine, device, why } = info;
-    return { state, queued, model, demo, engine, device, ...(why === '' ? {} : { why }) };
+    const beside = info.beside.map((other) => ({ model: other.model, device: other.device }));
+    return {
+      ...{ state, queued, model, demo, engine, device },
+      ...(why === '' ? {} : { why }),
+      ...(beside.length === 0 ? {} : { beside }),
+    };
   }
 
   run(client: number, params: RunParams, progress: (p: Progress) => void, token: CancelToken): Promise<RunResult> {
@@ -301,17 +313,4 @@ export class ModelService {
     });
     this.onStatus();
   }
-}
-
-/**
- * Whether what is loaded is what a choice would load: the default and its name, or `auto` and the engine that it took,
- * are not worth loading 20 GB again. An engine that was named before does not serve `auto`, which may find a better one.
- */
-function serves(loaded: { readonly choice: LoadChoice; readonly info: Loaded }, choice: LoadChoice): boolean {
-  const { info } = loaded;
-  if (choice.weights !== loaded.choice.weights) return false;
-  if (choice.engine !== loaded.choice.engine && choice.engine !== info.engine) return false;
-  if (JSON.stringify(choice.folders) === JSON.stringify(loaded.choice.folders)) return true;
-  const folder = loaded.choice.folders.find(({ dir }) => dir === info.dir);
-  return JSON.stringify(choice.folders[0]) === JSON.stringify(folder);
 }

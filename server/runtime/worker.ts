@@ -4,8 +4,7 @@
  */
 import { join } from 'node:path';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import type { Engine } from '../engine/engine';
-import type { Held } from '../engine/select';
+import type { HeldModel } from '../engine/room';
 import { FlanError } from '../errors';
 import { sizeOf } from '../models/figures';
 import type { Progress } from '../protocol';
@@ -15,14 +14,25 @@ import type { TaskModel } from '../tasks/model';
 import { runTask } from '../tasks/run';
 import { runScore } from '../tasks/score';
 import { loadModel } from './load';
-import type { FromWorker, JobName, Jobs, LoadChoice, Loaded, ToWorker, WorkerSetup } from './messages';
+import type { FromWorker, JobName, Jobs, LoadChoice, Loaded, LoadedBeside, ToWorker, WorkerSetup } from './messages';
 import { paceLoading } from './pacer';
+import { serves } from './serves';
 import { SharedStop } from './stop';
+
+/** A model in memory. */
+interface Hosted extends HeldModel {
+  readonly model: TaskModel;
+  readonly choice: LoadChoice;
+  readonly info: Omit<Loaded, 'loadMs' | 'beside'>;
+}
 
 class ModelHost {
   readonly #port: MessagePort;
   readonly #setup: WorkerSetup;
-  #model: TaskModel | undefined;
+  /** The least recently used first: jobs go to the last one. */
+  readonly #hosted: Hosted[] = [];
+  /** Of the job that runs. */
+  #id = 0;
 
   constructor(port: MessagePort, setup: WorkerSetup) {
     this.#port = port;
@@ -36,6 +46,7 @@ class ModelHost {
 
   async #answer(message: ToWorker): Promise<void> {
     const { id } = message;
+    this.#id = id;
     try {
       this.#send({ id, kind: 'result', result: await this.#job(message) });
     } catch (error) {
@@ -64,39 +75,60 @@ class ModelHost {
       case 'score':
         return runScore(this.#loaded(), message.params, { signal });
       case 'dispose':
-        await this.#free();
+        for (const hosted of [...this.#hosted]) await hosted.free();
         return null;
     }
   }
 
   async #load(choice: LoadChoice, id: number, signal: SharedStop): Promise<Loaded> {
-    const free = async () => {
-      await this.#free();
-      this.#send({ id, kind: 'freed' });
-    };
+    const kept = this.#hosted.find((hosted) => serves(hosted, choice));
+    if (kept !== undefined) {
+      this.#hosted.push(...this.#hosted.splice(this.#hosted.indexOf(kept), 1));
+      return { ...kept.info, loadMs: 0, beside: this.#beside() };
+    }
     const { model, dir, why, notes } = await loadModel({
       ...choice,
-      ...(this.#model === undefined ? {} : { free, held: heldBy(this.#model.engine) }),
+      held: this.#hosted,
       cacheDir: this.#setup.cacheDir,
       quantizerFile: join(__dirname, 'quantizer.js'),
       signal,
       onProgress: paceLoading((progress) => this.#send({ id, kind: 'progress', progress })),
     });
-    this.#model = { ...model, loadMs: 0 };
     const { name, demo, engine, weights, loadMs } = model;
-    console.error(`loaded ${name} on ${engine.info.device} in ${Math.round(loadMs)} ms. ${[why, ...notes].join(' ')}`);
-    return { model: name, dir, demo, engine: engine.info.engine, device: engine.info.device, weights, why, loadMs };
+    const { engine: engineName, device } = engine.info;
+    console.error(`loaded ${name} on ${device} in ${Math.round(loadMs)} ms. ${[why, ...notes].join(' ')}`);
+    // Earlier states of the same folder: nothing will ask for them again.
+    for (const hosted of this.#hosted.filter(
+      (other) => other.info.dir === dir && !sameState(other.choice, choice, dir),
+    )) {
+      await hosted.free();
+    }
+    const hosted: Hosted = {
+      ...{ model: { ...model, loadMs: 0 }, choice, engine: engineName, size: sizeOf(engine.config) },
+      info: { model: name, dir, demo, engine: engineName, device, weights, why },
+      free: async () => {
+        const at = this.#hosted.indexOf(hosted);
+        if (at < 0) return;
+        this.#hosted.splice(at, 1);
+        await engine.dispose();
+        // Until then it is told of as the one that is loaded.
+        if (at === this.#hosted.length) this.#send({ id: this.#id, kind: 'freed' });
+      },
+    };
+    this.#hosted.push(hosted);
+    return { ...hosted.info, loadMs, beside: this.#beside() };
   }
 
-  async #free(): Promise<void> {
-    const model = this.#model;
-    this.#model = undefined;
-    await model?.engine.dispose();
+  #beside(): LoadedBeside[] {
+    return this.#hosted
+      .slice(0, -1)
+      .map(({ info: { model, dir, engine, device } }) => ({ model, dir, engine, device }));
   }
 
   #loaded(): TaskModel {
-    if (this.#model === undefined) throw new FlanError('not-loaded', 'No model is loaded. Send the request again.');
-    return this.#model;
+    const hosted = this.#hosted.at(-1);
+    if (hosted === undefined) throw new FlanError('not-loaded', 'No model is loaded. Send the request again.');
+    return hosted.model;
   }
 
   #send(message: FromWorker): void {
@@ -104,8 +136,9 @@ class ModelHost {
   }
 }
 
-function heldBy({ info, config }: Engine): Held {
-  return { engine: info.engine, size: sizeOf(config) };
+function sameState(a: LoadChoice, b: LoadChoice, dir: string): boolean {
+  const [one, other] = [a, b].map(({ folders }) => folders.find((folder) => folder.dir === dir)?.state);
+  return one === other;
 }
 
 if (parentPort !== null) new ModelHost(parentPort, workerData as WorkerSetup);

@@ -12,7 +12,7 @@ import { generate } from '../../server/generate/generate';
 import { pullModel } from '../../server/weights/hub/pull';
 import { resolveWeights } from '../../server/weights/store';
 import { HubStandIn } from '../support/hub';
-import { type TorchTensor, torchFile } from '../support/torch_file';
+import { asTorchFile } from '../support/torch_copy';
 import { parting, relativeError } from './compare';
 import { checkpointDir, recordedTensors, smallModels } from './recorded';
 import { forced } from './steps';
@@ -30,48 +30,10 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-const TYPES: Readonly<Record<string, readonly [type: string, size: number]>> = {
-  F32: ['Float', 4],
-  F16: ['Half', 2],
-  BF16: ['BFloat16', 2],
-};
-
-/** The tensors of a folder's safetensors files as one PyTorch file. */
-function asTorchFile(dir: string): Buffer {
-  const listed: TorchTensor[] = [];
-  const storages: Record<string, Uint8Array> = {};
-  for (const name of readdirSync(dir).filter((file) => file.endsWith('.safetensors'))) {
-    const file = readFileSync(join(dir, name));
-    const start = 8 + Number(file.readBigUInt64LE());
-    const header = JSON.parse(file.toString('utf8', 8, start)) as Record<string, Entry>;
-    for (const [tensor, { dtype, shape, data_offsets: offsets }] of Object.entries(header)) {
-      if (tensor === '__metadata__') continue;
-      const [type, size] = TYPES[dtype] ?? ['', 1];
-      const [from, to] = offsets;
-      const key = `${listed.length}`;
-      const turned = shape.length === 2;
-      const bytes = file.subarray(start + from, start + to);
-      storages[key] = turned ? transposed(bytes, size, shape[0] ?? 1, shape[1] ?? 1) : bytes;
-      const storage = { key, type, count: bytes.length / size };
-      listed.push({ name: tensor, storage, shape, ...(turned ? { strides: [1, shape[0] ?? 1] } : {}) });
-    }
-  }
-  return torchFile(listed, storages);
-}
-
-interface Entry {
-  readonly dtype: string;
-  readonly shape: number[];
-  readonly data_offsets: readonly [number, number];
-}
-
-function transposed(bytes: Uint8Array, size: number, rows: number, columns: number): Uint8Array {
-  const out = new Uint8Array(bytes.length);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++)
-      out.set(bytes.subarray((i * columns + j) * size, (i * columns + j + 1) * size), (j * rows + i) * size);
-  return out;
-}
+const weightsIn = (dir: string) =>
+  readdirSync(dir)
+    .filter((name) => name.endsWith('.safetensors'))
+    .map((name) => readFileSync(join(dir, name)));
 
 describe.each(Object.entries(smallModels()))('%s', (model, { cases }) => {
   it.each(['safetensors', 'bin'])('%s: pulled, its logits and answers are the recorded ones', async (form) => {
@@ -81,7 +43,7 @@ describe.each(Object.entries(smallModels()))('%s', (model, { cases }) => {
     if (form === 'safetensors') cpSync(source, published, { recursive: true });
     else {
       cpSync(join(source, 'config.json'), join(published, 'config.json'));
-      writeFileSync(join(published, 'pytorch_model.bin'), asTorchFile(source));
+      writeFileSync(join(published, 'pytorch_model.bin'), asTorchFile(weightsIn(source), { turned: true }));
     }
     const repository = `google/${model}-${form}`;
     hub.add(repository, published);

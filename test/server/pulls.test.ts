@@ -117,6 +117,8 @@ it('is there as paused for the next server, and can be thrown away', async () =>
   expect(await until(async () => ((await pulls(first))[0]?.bytes ?? 0) > 100_000)).toBe(true);
   await first.request(Method.stop);
   expect(await until(() => first.closed)).toBe(true);
+  const listed = await home.flan(['models']);
+  expect(listed.stderr).toMatch(/^Not finished: tiny, \d+ kB of \d+ kB; flan pull google\/tiny goes on\.$/m);
   const second = await home.client();
   expect(await pulls(second)).toMatchObject([
     { name: 'tiny', model: 'google/tiny', revision: 'main', state: 'paused' },
@@ -177,6 +179,19 @@ it('shows how far a pull of the command line is, waits for it, and does not stop
   hub.cut();
   expect(await child).toMatchObject({ code: 0, stderr: '' });
   expect(await ended(client)).toMatchObject({ state: 'done', notes: ['google/tiny is installed already.'] });
+});
+
+it('a known model is pulled by its name alone, and a folder that is no model leaves nothing behind', async () => {
+  hub.add('google/flan-t5-small', fixture, { revisions: ['refs/pr/1'] });
+  const env = { HF_ENDPOINT: hub.url };
+  expect(await home.flan(['pull', 'flan-t5-small@refs/pr/1', '--json'], { env })).toMatchObject({ code: 0 });
+  const models = JSON.parse((await home.flan(['models', '--json'])).stdout) as ModelInfo[];
+  expect(models[0]).toMatchObject({ name: 'flan-t5-small', origin: 'google/flan-t5-small@refs/pr/1' });
+  expect(await home.flan(['pull', home.paths.home])).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/config\.json/),
+  });
+  expect(readdirSync(join(home.paths.models, '.pulls'))).toEqual([]);
 });
 
 it('goes through the proxy that a client names, and says so when it is not there', async () => {

@@ -25,6 +25,7 @@ const loadedInfo: Loaded = {
   weights: 'int8',
   why: '',
   loadMs: 7,
+  beside: [],
 };
 
 class ScriptedThread {

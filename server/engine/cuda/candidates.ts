@@ -7,6 +7,8 @@ import { CudaError, CudaShapeError, CudaUnavailableError, KernelsMissingError } 
 export function cudaCandidate(): Candidate {
   return {
     name: 'cuda',
+    // Each engine makes a context of its own, and the driver's calls go to the one that was made last.
+    several: false,
     async probe(): Promise<Probe> {
       const probe = probeCuda();
       if (!probe.ok) {

@@ -11,6 +11,7 @@ export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu)
   let device = 'GPU (WebGPU)';
   return {
     name: 'webgpu',
+    several: true,
     needBytes: onnxNeedBytes,
     async probe() {
       const probe = await probeGpu();
@@ -25,6 +26,7 @@ export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu)
 export function cpuCandidate(): Candidate {
   return {
     name: 'cpu',
+    several: true,
     needBytes: onnxNeedBytes,
     async probe(): Promise<Probe> {
       const said = cpuName(defaultThreads());

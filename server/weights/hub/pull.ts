@@ -88,7 +88,7 @@ async function fromFolder(
   // Converting takes minutes and starts anew; what was fetched from the hub under this name is not needed then.
   await space.discard();
   await space.create(space.dir);
-  const { bytes, notes } = await convertFolder(dir, space.folder, {
+  const converting = convertFolder(dir, space.folder, {
     signal,
     quantizerFile,
     onProgress: ({ message, fraction }) => {
@@ -97,6 +97,10 @@ async function fromFolder(
     },
     ...(openOutput ? { openOutput } : {}),
     ...(freeBytes ? { freeBytes } : {}),
+  });
+  const { bytes, notes } = await converting.catch(async (error: unknown) => {
+    await space.discard();
+    throw error;
   });
   if (origin) await writeOrigin(space.folder, origin);
   await space.install(origin?.repository);

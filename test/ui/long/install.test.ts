@@ -1,4 +1,5 @@
 // Models on their way onto the machine: the pick, the download with its notification, a reload in the middle, removing.
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { FILES } from '../support/files';
 import { Workbench } from '../support/workbench';
 
 const FIXTURES = join(__dirname, '..', '..', 'fixtures');
+const CLI = join(__dirname, '..', '..', '..', 'dist', 'cli.js');
 const TOKEN = 'hf_test_token';
 
 let hub: HubStandIn;
@@ -43,6 +45,7 @@ beforeAll(async () => {
       ? { kind: 'drip', bytes: 100, ms: 100 }
       : undefined;
   hub.add('google/flan-t5-small', repository());
+  hub.add('someone/shared-t5', repository());
   hub.add('someone/private-t5', repository(), { token: TOKEN });
   hub.add('someone/a-bart', {
     ...repository(),
@@ -134,6 +137,29 @@ it('goes on from there, and the model is one pick away', async () => {
   await editor.pressInNotification('flan-t5-small is installed.', 'Use It Now');
   await expect.poll(() => workbench.machineSettings()['flan.model'], { timeout: 60_000 }).toBe('flan-t5-small');
   await expect.poll(() => editor.statusItem.textContent(), { timeout: 60_000 }).toMatch(/flan-t5-small · CPU/);
+});
+
+it('waits for the command line that installs the same model, and shows how far that is', async () => {
+  slow = true;
+  const env = { ...process.env, FLAN_HOME: workbench.flanHome, HF_ENDPOINT: hub.url, HF_HOME: join(home, 'no-cache') };
+  const child = spawn(process.execPath, [CLI, 'pull', 'someone/shared-t5'], { env, stdio: 'ignore' });
+  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+  try {
+    const journal = join(workbench.flanHome, 'models', '.pulls', 'shared-t5', 'journal');
+    await expect.poll(() => existsSync(journal), { timeout: 60_000 }).toBe(true);
+    await other('someone/shared-t5');
+    await editor.pressInDialog('Install');
+    const waiting = editor.notification('Installing shared-t5');
+    await waiting.filter({ hasText: /Another process is installing it · .*B \/ / }).waitFor({ timeout: 60_000 });
+    await editor.picture('install-waiting');
+    slow = false;
+    hub.cut();
+    await editor.notification('shared-t5 is installed.').waitFor({ timeout: 60_000 });
+    expect(await ended).toBe(0);
+    await editor.clearNotifications();
+  } finally {
+    child.kill();
+  }
 });
 
 it('refuses another architecture by its name', async () => {

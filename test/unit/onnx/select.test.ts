@@ -19,7 +19,7 @@ function candidate(name: EngineName, probe: Probe, fails?: Error): Candidate {
     if (fails !== undefined) throw fails;
     return { info: { engine: name } } as Engine;
   };
-  return { name, probe: async () => probe, needBytes: () => 10e9, create };
+  return { name, several: true, probe: async () => probe, needBytes: () => 10e9, create };
 }
 const there = { ok: true, detail: 'a device', freeBytes: 11e9 };
 

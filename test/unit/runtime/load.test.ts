@@ -30,6 +30,7 @@ beforeAll(async () => {
 function engineWith(freeBytes: number, name: EngineName = 'cpu'): Candidate {
   return {
     name,
+    several: true,
     probe: async () => ({ ok: true, detail: 'a device', freeBytes }),
     needBytes: ({ fileBytes }) => fileBytes,
     create: async (): Promise<Engine> => {
@@ -63,8 +64,7 @@ it('an original checkpoint is refused before it is converted', async () => {
 it('the memory of the model that leaves counts as free, on its engine', async () => {
   const bytes = readFileSync(join(damaged, INT8_FILE)).length;
   const small = { config: { dModel: 1 } as never, fileBytes: 2000 };
-  const free = async () => {};
-  const with2000 = (held: EngineName) => ({ free, held: { engine: held, size: small } });
+  const with2000 = (engine: EngineName) => ({ held: [{ engine, size: small, free: async () => {} }] });
   expect(await rejection(load(damaged, [engineWith(bytes - 2000)], with2000('cpu')))).toBeInstanceOf(WeightFileError);
   expect(await rejection(load(damaged, [engineWith(bytes - 2001)], with2000('cpu')))).toBeInstanceOf(OutOfMemoryError);
   expect(await rejection(load(damaged, [engineWith(bytes - 2000)], with2000('cuda')))).toBeInstanceOf(OutOfMemoryError);
