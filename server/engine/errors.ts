@@ -33,6 +33,17 @@ export class OutOfMemoryError extends FlanError {
   }
 }
 
+/** The system gave less memory than seemed to be free when the model began to load. */
+export class MemoryRefusedError extends FlanError {
+  constructor(options?: ErrorOptions) {
+    super(
+      'out-of-memory',
+      'There was not enough memory to load the model. Close other programs or choose a smaller model.',
+      options,
+    );
+  }
+}
+
 /** A decoder was fed more tokens than it was made for: a fault of the caller. */
 export class CapacityError extends FlanError {
   constructor(capacity: number, wanted: number) {

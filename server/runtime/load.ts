@@ -5,7 +5,7 @@
 
 import type { Candidate } from '../engine/candidate';
 import type { StopSignal } from '../engine/engine';
-import { OutOfMemoryError } from '../engine/errors';
+import { MemoryRefusedError, OutOfMemoryError } from '../engine/errors';
 import { checkRoom, type HeldModel, makeRoom } from '../engine/room';
 import { candidates, createEngine, type Selection } from '../engine/select';
 import type { EngineChoice, Progress, WeightChoice } from '../protocol';
@@ -44,6 +44,10 @@ export interface LoadedModel {
   readonly notes: readonly string[];
 }
 
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof OutOfMemoryError || error instanceof MemoryRefusedError;
+}
+
 /** Throws what resolveWeights, createEngine and TextCodec throw; OutOfMemoryError when the last folder does not fit. */
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const tooLarge: string[] = [];
@@ -52,7 +56,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       const loaded = await loadFolder(folder, request);
       return tooLarge.length === 0 ? loaded : { ...loaded, why: [...tooLarge, loaded.why].join(' ').trim() };
     } catch (error) {
-      if (!(error instanceof OutOfMemoryError) || at === request.folders.length - 1) throw error;
+      if (!isOutOfMemory(error) || at === request.folders.length - 1) throw error;
       tooLarge.push(`${folder.name} does not fit in the memory.`);
     }
   }
@@ -91,8 +95,8 @@ async function loadFolder({ name, dir, demo }: ModelFolder, request: LoadRequest
       onProgress: (fraction) => loading(`Loading ${name}`, fraction),
     });
   const { engine, why } = await create().catch(async (error: unknown) => {
-    if (!(error instanceof OutOfMemoryError) || held.length === 0) throw error;
-    // The engine that there was room on failed, and on the next one others stayed.
+    if (!isOutOfMemory(error) || held.length === 0) throw error;
+    // Less was free than it seemed, or the engine that there was room on failed, and on the next one others stayed.
     for (const model of [...held]) await model.free();
     return create();
   });

@@ -4,6 +4,7 @@ import { basename, dirname } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { say } from '../../saying';
 import { EngineError, NoGpuAdapterError } from '../errors';
+import { EngineError, MemoryRefusedError, NoGpuAdapterError } from '../errors';
 
 export type Ort = typeof import('onnxruntime-node');
 export type Provider = 'cpu' | 'webgpu';
@@ -70,6 +71,9 @@ export async function openSession(ort: Ort, graph: Uint8Array, settings: Session
   } catch (error) {
     if (gpu && error instanceof Error && /WebGPU adapter|supported adapters/.test(error.message)) {
       throw new NoGpuAdapterError(say('ONNX Runtime found none'));
+    }
+    if (error instanceof Error && /bad_alloc|bad allocation|allocate memory/i.test(error.message)) {
+      throw new MemoryRefusedError({ cause: error });
     }
     throw new EngineError(`ONNX Runtime could not open the model on ${settings.provider}`, error);
   }
