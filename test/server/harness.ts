@@ -27,7 +27,7 @@ export const CLI = join(root, 'dist', 'cli.js');
 export const STARTER = join(root, 'models', 'starter');
 
 /** Far more than a step or a start takes on a busy two-core machine. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 export interface Ran {
   readonly code: number | null;
