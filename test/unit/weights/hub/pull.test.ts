@@ -33,6 +33,24 @@ describe('a model of the hub is byte for byte what converting its folder gives',
     expect(Object.keys(place.installed('kept'))).toEqual(expect.arrayContaining(originals));
   });
 
+  it('over many connections, of which Node has nothing to warn', async () => {
+    const { place, expected } = await prepared();
+    place.hub.fault = ({ kind }) => (kind === 'data' ? { kind: 'drip', bytes: 1000, ms: 1 } : undefined);
+    const warnings: Error[] = [];
+    const heard = (warning: Error) => warnings.push(warning);
+    process.on('warning', heard);
+    try {
+      const streamLimits = { connections: 32, minSegment: 1024, maxSegment: 1024, windowBytes: 256 * 1024 };
+      await place.pull('google/tiny', { lineLimits: { connections: 32 }, streamLimits });
+      // Warnings come a moment later.
+      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      process.off('warning', heard);
+    }
+    expect(warnings).toEqual([]);
+    expect(place.installed('tiny')).toEqual(expected);
+  });
+
   it('with threads that quantize and hash, also where the original is kept', async () => {
     const { place, expected } = await prepared();
     const built = (name: string, entry: string) => {
