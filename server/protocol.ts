@@ -241,7 +241,7 @@ export interface PullInfo {
    * often), `hub-checksum` (bytes differ from what the hub says, also when fetched again), `hub-changed`, `disk-full`,
    * `unsupported-model`, `not-a-model`, `model-exists` (another model has this name).
    */
-  readonly error?: { readonly code: string; readonly message: string };
+  readonly error?: { readonly code: string; readonly message: string; readonly saying?: Saying };
 }
 
 export interface CancelPullParams {

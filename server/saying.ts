@@ -14,6 +14,20 @@ export function say(text: string, ...args: Saying['args']): Saying {
   return { text, args };
 }
 
+/** Names and numbers, which are the same in every language. */
+export function verbatim(text: string): Saying {
+  return { text: '{0}', args: [text] };
+}
+
+/** The same sentence with other names in it. */
+export function withNames(saying: Saying, change: (name: string) => string): Saying {
+  const args = saying.args.map((arg) => {
+    if (typeof arg === 'object') return withNames(arg, change);
+    return typeof arg === 'string' ? change(arg) : arg;
+  });
+  return { text: saying.text, args };
+}
+
 /** The sentence in English. */
 export function inEnglish({ text, args }: Saying): string {
   return text.replaceAll(/\{(\d+)\}/g, (whole, index: string) => {

@@ -25,10 +25,11 @@ export class EngineUnavailableError extends FlanError {
 
 /** The model, or the request, needs more memory than there is. */
 export class OutOfMemoryError extends FlanError {
-  constructor(what: string, needBytes: number, freeBytes: number) {
+  constructor(what: string | Saying, needBytes: number, freeBytes: number) {
+    const [need, free] = [gigabytes(needBytes), gigabytes(freeBytes)];
     super(
       'out-of-memory',
-      `${what} needs ${gigabytes(needBytes)}, and ${gigabytes(freeBytes)} are free. Close other programs or choose a smaller model.`,
+      say('{0} needs {1}, and {2} are free. Close other programs or choose a smaller model.', what, need, free),
     );
   }
 }
@@ -38,7 +39,7 @@ export class MemoryRefusedError extends FlanError {
   constructor(options?: ErrorOptions) {
     super(
       'out-of-memory',
-      'There was not enough memory to load the model. Close other programs or choose a smaller model.',
+      say('There was not enough memory to load the model. Close other programs or choose a smaller model.'),
       options,
     );
   }

@@ -1,5 +1,6 @@
 /** Room for a model: whether there is any, and which of the models that are loaded leave for it. */
 import type { EngineChoice } from '../protocol';
+import { say } from '../saying';
 import type { Candidate, EngineRequest, ModelSize } from './candidate';
 import type { EngineName } from './engine';
 import { OutOfMemoryError } from './errors';
@@ -42,7 +43,7 @@ export async function checkRoom(size: ModelSize, request: RoomRequest<Held>): Pr
   for await (const place of placesFor(size, request)) {
     if (fits(place)) return;
     const { candidate, need, freeBytes = 0, heldBytes } = place;
-    const what = request.choice === 'auto' ? 'This model' : `This model on ${candidate.name}`;
+    const what = request.choice === 'auto' ? say('This model') : say('This model on {0}', candidate.name);
     tooLarge = new OutOfMemoryError(what, need, freeBytes + heldBytes);
   }
   if (tooLarge) throw tooLarge;

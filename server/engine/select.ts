@@ -55,7 +55,7 @@ export async function createEngine(
       }
     }
     why.push(`${candidate.name} is not used: ${reason}.`);
-    if (probe.ok && !probe.software) tooLarge = new OutOfMemoryError('This model', need, probe.freeBytes ?? 0);
+    if (probe.ok && !probe.software) tooLarge = new OutOfMemoryError(say('This model'), need, probe.freeBytes ?? 0);
   }
   throw tooLarge ?? new EngineUnavailableError(why.join(' '));
 }
@@ -72,7 +72,7 @@ async function createNamed(candidate: Candidate, request: EngineRequest): Promis
   }
   const need = candidate.needBytes(sizeOf(request));
   if (probe.freeBytes !== undefined && need > probe.freeBytes) {
-    throw new OutOfMemoryError(`This model on ${candidate.name}`, need, probe.freeBytes);
+    throw new OutOfMemoryError(say('This model on {0}', candidate.name), need, probe.freeBytes);
   }
   return candidate.create(request);
 }

@@ -3,7 +3,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { candidates } from '../engine/select';
 import type { Paths } from '../paths';
 import type { AvailableModel, DoctorItem } from '../protocol';
-import { inEnglish, type Saying, say } from '../saying';
+import { inEnglish, type Saying, say, verbatim } from '../saying';
 import { humanBytes } from '../weights/small';
 import { type AvailableOptions, availableModels, diskFree } from './available';
 import { installedModels } from './models';
@@ -80,9 +80,4 @@ function disk(paths: Paths): DoctorItem {
 
 function item(what: Saying, ok: boolean, detail: Saying): DoctorItem {
   return { what: inEnglish(what), ok, detail: inEnglish(detail), said: { what, detail } };
-}
-
-/** Names and numbers, which are the same in every language. */
-function verbatim(text: string): Saying {
-  return { text: '{0}', args: [text] };
 }

@@ -3,6 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { FlanError } from '../errors';
 import type { Paths } from '../paths';
 import type { HubChoice, Progress, Removed, RepositoryInfo, Verified } from '../protocol';
+import { say } from '../saying';
 import { removeInstalled, verifyInstalled } from '../weights/hub/installed';
 import { unfinishedPulls } from '../weights/hub/workspace';
 import { modelFolders, UnknownModelError } from './models';
@@ -12,7 +13,7 @@ import type { CancelToken } from './service';
 /** The built-in model, and folders elsewhere, are not ours to remove. */
 export class NotInstalledError extends FlanError {
   constructor(dir: string) {
-    super('not-installed', `${dir} was not installed by flan and is left as it is. Remove the folder yourself.`);
+    super('not-installed', say('{0} was not installed by flan and is left as it is. Remove the folder yourself.', dir));
   }
 }
 

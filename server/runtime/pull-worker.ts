@@ -1,7 +1,7 @@
 /** The thread of one pull: quantizing and hashing take the processor for minutes, and the server answers meanwhile. */
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { codeOf } from '../rpc/errors';
+import { codeOf, sayingOf } from '../rpc/errors';
 import { pullModel } from '../weights/hub/pull';
 import { type FromPull, type PullJob, STOP_PULL } from './pull-messages';
 
@@ -20,7 +20,7 @@ if (parentPort !== null) {
     .then((pulled) => send({ kind: 'done', pulled }))
     .catch((error: unknown) => {
       const message = error instanceof Error ? error.message : String(error);
-      send({ kind: 'failed', code: codeOf(error), message });
+      send({ kind: 'failed', code: codeOf(error), message, ...sayingOf(error) });
     })
     .finally(() => port.close());
 }

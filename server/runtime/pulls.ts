@@ -6,6 +6,7 @@ import { isAbsolute } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { FlanError, UsageError } from '../errors';
 import type { CancelPullParams, PullInfo, PullParams, PullState } from '../protocol';
+import { inEnglish, say } from '../saying';
 import { installName, parseRepository } from '../weights/hub/address';
 import { defaultName } from '../weights/hub/cache';
 import { ModelExistsError, PullRunsError } from '../weights/hub/errors';
@@ -25,7 +26,7 @@ const UNKNOWN = { bytes: 0, totalBytes: 0, bytesPerSecond: 0 } as const;
 
 export class NoPullError extends FlanError {
   constructor(name: string) {
-    super('no-pull', `Nothing of the name ${name} is being installed.`);
+    super('no-pull', say('Nothing of the name {0} is being installed.', name));
   }
 }
 
@@ -135,7 +136,10 @@ export class PullService {
       }
       case 'failed':
         if (message.code === 'cancelled') this.#change(name, { state: 'cancelled', message: 'Stopped' });
-        else this.#change(name, { state: 'failed', message: message.message, error: message });
+        else {
+          const { kind: _, ...error } = message;
+          this.#change(name, { state: 'failed', message: message.message, error });
+        }
         break;
     }
   }
@@ -151,8 +155,9 @@ export class PullService {
 
   #exited(name: string): void {
     this.#running.delete(name);
-    const message = 'The download ended unexpectedly. Start it again: it goes on from where it was.';
-    this.#change(name, { state: 'failed', message, error: { code: 'internal', message } });
+    const saying = say('The download ended unexpectedly. Start it again: it goes on from where it was.');
+    const message = inEnglish(saying);
+    this.#change(name, { state: 'failed', message, error: { code: 'internal', message, saying } });
     if (this.#running.size === 0) this.onBusy();
   }
 }

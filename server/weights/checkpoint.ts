@@ -5,6 +5,7 @@
 import { access } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FlanError } from '../errors';
+import { say } from '../saying';
 import { NotAModelError, SafetensorsError, TensorError } from './errors';
 import { bfloat16ToFloat, halfToFloat } from './halves';
 import { paddedK, type TensorSpec } from './layout';
@@ -366,7 +367,7 @@ async function readIndex(path: string, read: (path: string) => Promise<string>):
 function noWeights(dir: string): NotAModelError {
   const names = LAYOUTS.map((layout) => layout.name).join(', ');
   return new NotAModelError(
-    `${dir} has no weights: none of ${names}, ${INT8_FILE} is there. Download the model again.`,
+    say('{0} has no weights: none of {1} is there. Download the model again.', dir, `${names}, ${INT8_FILE}`),
   );
 }
 

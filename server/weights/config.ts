@@ -1,5 +1,6 @@
 /** The architecture of a T5-family encoder-decoder, and how it is read from a Hugging Face `config.json`. */
 import { join } from 'node:path';
+import { say } from '../saying';
 import { outputIsItsOwn, outputStored } from './checkpoint';
 import { ConfigError, NotAModelError, UnsupportedModelError } from './errors';
 import { outputRule } from './output';
@@ -161,16 +162,20 @@ export async function readRawConfig(dir: string): Promise<unknown> {
     text = (await readSmall(path, MAX_CONFIG_BYTES)).toString('utf8');
   } catch (error) {
     if (error instanceof TooLargeError)
-      throw new NotAModelError(`${path} is no configuration: ${error.message}. Download it again.`);
+      throw new NotAModelError(say('{0} is no configuration: {1}. Download it again.', path, error.message));
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') {
-      throw new NotAModelError(`${dir} is no model folder: it has no config.json. Give the folder that holds it.`);
+      throw new NotAModelError(
+        say('{0} is no model folder: it has no config.json. Give the folder that holds it.', dir),
+      );
     }
-    throw new NotAModelError(`${path} cannot be read (${errorCode(error) ?? 'unknown error'}). Check its permissions.`);
+    throw new NotAModelError(
+      say('{0} cannot be read ({1}). Check its permissions.', path, errorCode(error) ?? 'unknown error'),
+    );
   }
   try {
     return JSON.parse(text);
   } catch {
-    throw new NotAModelError(`${path} is not valid JSON. Download it again.`);
+    throw new NotAModelError(say('{0} is not valid JSON. Download it again.', path));
   }
 }
 
@@ -188,16 +193,21 @@ export function modelTypeOf(raw: Raw): string {
   const architecture = typeof architectures[0] === 'string' ? architectures[0] : undefined;
   const named = raw['model_type'] ?? architecture?.match(/^(UMT5|MT5|T5)(?=[A-Z])/)?.[1]?.toLowerCase();
   const type = typeof named === 'string' ? named : undefined;
-  const runs =
-    'This program runs T5 encoder-decoders (Flan-UL2, Flan-T5, UL2, T5, mT5, umT5, CodeT5); choose one of them.';
+  const runs = say(
+    'This program runs T5 encoder-decoders (Flan-UL2, Flan-T5, UL2, T5, mT5, umT5, CodeT5); choose one of them.',
+  );
   if (type === undefined || !MODEL_TYPES.includes(type)) {
-    throw new UnsupportedModelError(`This is a model of type ${show(named ?? architecture ?? 'unknown')}. ${runs}`);
+    throw new UnsupportedModelError(
+      say('This is a model of type {0}. {1}', show(named ?? architecture ?? 'unknown'), runs),
+    );
   }
   if (architecture !== undefined && /Encoder(Model)?$|Classification$|QuestionAnswering$/.test(architecture)) {
-    throw new UnsupportedModelError(`This is a ${show(architecture)}, which generates no text. ${runs}`);
+    throw new UnsupportedModelError(say('This is a {0}, which generates no text. {1}', show(architecture), runs));
   }
   if (raw['is_encoder_decoder'] === false) {
-    throw new UnsupportedModelError(`This ${type} model has no decoder (is_encoder_decoder is false). ${runs}`);
+    throw new UnsupportedModelError(
+      say('This {0} model has no decoder (is_encoder_decoder is false). {1}', type, runs),
+    );
   }
   return type;
 }

@@ -2,6 +2,7 @@
 import { mkdir, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { WeightFormat } from '../engine/engine';
+import { verbatim, withNames } from '../saying';
 import { formOf, INT8_FILE } from './checkpoint';
 import { DiskSpaceError, OutputFolderError, WeightFileError } from './errors';
 import { inspectWeightFile, openWeightFile, verifyWeightFile, type WeightFile } from './file';
@@ -180,7 +181,10 @@ export async function convertFolder(
     await rm(temporary, { recursive: true, force: true });
     // The temporary folder means nothing to a person.
     if (error instanceof DiskSpaceError)
-      throw new DiskSpaceError(error.message.replaceAll(temporary, out), { cause: error });
+      throw new DiskSpaceError(
+        withNames(error.saying ?? verbatim(error.message), (name) => name.replaceAll(temporary, out)),
+        { cause: error },
+      );
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 /** The errors of model folders and weight files. Each message is one line: what is wrong, and what to do next. */
 import { FlanError } from '../errors';
+import type { Saying } from '../saying';
 
 /** A field of `config.json` is missing, absurd, or asks for something that the engines cannot do. */
 export class ConfigError extends FlanError {
@@ -13,14 +14,14 @@ export class ConfigError extends FlanError {
 
 /** The folder holds a model of another architecture. */
 export class UnsupportedModelError extends FlanError {
-  constructor(message: string) {
+  constructor(message: Saying) {
     super('unsupported-model', message);
   }
 }
 
 /** The folder holds no model, or only a part of one. */
 export class NotAModelError extends FlanError {
-  constructor(message: string) {
+  constructor(message: Saying) {
     super('not-a-model', message);
   }
 }
@@ -73,7 +74,7 @@ export class WeightFileError extends FlanError {
 
 /** There is not enough room on the disk for the converted weights. Nothing is left behind. */
 export class DiskSpaceError extends FlanError {
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Saying, options?: ErrorOptions) {
     super('disk-full', message, options);
   }
 }

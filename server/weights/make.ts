@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, copyFile, open, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { say } from '../saying';
 import type { ConvertOptions } from './convert';
 import { DiskSpaceError, TensorError } from './errors';
 import { inspectWeightFile, verifyWeightFile, type WeightFile } from './file';
@@ -89,8 +90,12 @@ async function checkSpace(bytes: number, { out, freeBytes = freeBytesOf }: Conve
   const needed = bytes + DISK_MARGIN_BYTES;
   const free = await freeBytes(dirname(out));
   if (free < needed) {
-    const sizes = `${humanBytes(needed)} are needed in ${dirname(out)}, but only ${humanBytes(free)} are free`;
-    throw new DiskSpaceError(`The converted weights do not fit: ${sizes}. Free some space, or use another disk.`);
+    throw new DiskSpaceError(
+      say(
+        'The converted weights do not fit: {0} are needed in {1}, but only {2} are free. Free some space, or use another disk.',
+        ...[humanBytes(needed), dirname(out), humanBytes(free)],
+      ),
+    );
   }
 }
 

@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import type { WeightFormat } from '../engine/engine';
 import { FlanError } from '../errors';
 import type { ModelInfo } from '../protocol';
+import { say } from '../saying';
 import { Checkpoint, formOf, hasOriginal, INT8_FILE } from './checkpoint';
 import { readConfig, type T5Config } from './config';
 import { convertCheckpoint } from './convert';
@@ -144,7 +145,7 @@ async function sourceState(dir: string): Promise<unknown> {
   }
   if ((await formOf(dir)) === undefined) {
     await Checkpoint.open(dir); // Says what is missing.
-    throw new NotAModelError(`${dir} has no weights. Download the model again.`);
+    throw new NotAModelError(say('{0} has no weights. Download the model again.', dir));
   }
   return (await inspectWeightFile(join(dir, INT8_FILE))).sha256;
 }

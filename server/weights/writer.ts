@@ -1,6 +1,7 @@
 /** Writes a weight file tensor by tensor, at places that the plan fixed, and hashes its data on the way. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { say } from '../saying';
 import { DiskSpaceError } from './errors';
 import { BLOCK } from './layout';
 import {
@@ -129,7 +130,7 @@ export class WeightWriter {
       const length = Math.min(buffer.length, this.#plan.dataBytes - this.#hashed);
       const { bytesRead } = await this.#file.read(buffer, 0, length, this.#dataStart + this.#hashed);
       if (bytesRead === 0)
-        throw new DiskSpaceError(`${this.path}: what was written cannot be read back. Check the disk.`);
+        throw new DiskSpaceError(say('{0}: what was written cannot be read back. Check the disk.', this.path));
       this.#hash.update(buffer.subarray(0, bytesRead));
       this.#hashed += bytesRead;
       onRead(this.#hashed, this.#plan.dataBytes);
@@ -188,21 +189,24 @@ function asDiskError(path: string, error: unknown): unknown {
   switch (errorCode(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new DiskSpaceError(`The disk is full: ${path} could not be written. Free some space and try again.`, {
-        cause: error,
-      });
+      return new DiskSpaceError(
+        say('The disk is full: {0} could not be written. Free some space and try again.', path),
+        { cause: error },
+      );
     case 'EFBIG':
-      return new DiskSpaceError(`${path} is larger than this file system or user may have. Choose another disk.`, {
-        cause: error,
-      });
+      return new DiskSpaceError(
+        say('{0} is larger than this file system or user may have. Choose another disk.', path),
+        { cause: error },
+      );
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new DiskSpaceError(`${path} may not be written (${errorCode(error)}). Check the folder's permissions.`, {
-        cause: error,
-      });
+      return new DiskSpaceError(
+        say('{0} may not be written ({1}). Check the permissions of the folder.', path, errorCode(error) ?? ''),
+        { cause: error },
+      );
     case 'EIO':
-      return new DiskSpaceError(`Writing ${path} failed (EIO). Check the disk.`, { cause: error });
+      return new DiskSpaceError(say('Writing {0} failed (EIO). Check the disk.', path), { cause: error });
     default:
       return error;
   }

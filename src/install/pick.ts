@@ -55,11 +55,13 @@ function itemOf(model: AvailableModel, fits: boolean): ModelItem {
   const [engine] = model.engines.filter((one) => one.fits || !fits);
   const memory = engine === undefined ? [] : [vscode.l10n.t('{0} of memory', size(engine.needBytes))];
   const installed = model.installed ? [vscode.l10n.t('installed')] : [];
+  const [parameters, download, disk] = facts(model);
   return {
     label: `$(${icon}) ${model.repository}`,
-    description: [...installed, facts(model), ...memory].join(' · '),
+    // Only so much fits beside the label and the name of its group.
+    description: [...installed, parameters, download].join(' · '),
     // Where it fits is told by its group, and in full when it is picked.
-    detail: fits ? inLanguage(model.note ?? model.good) : fitSentence(model),
+    detail: fits ? [disk, ...memory, inLanguage(model.note ?? model.good)].join(' · ') : fitSentence(model),
     model,
   };
 }

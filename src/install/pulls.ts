@@ -136,9 +136,9 @@ export class Pulls {
   }
 
   private async explain(pull: PullInfo): Promise<void> {
-    const { code = 'internal', message = '' } = pull.error ?? {};
+    const { code = 'internal', message = '', saying } = pull.error ?? {};
     this.deps.log.error(`Installing ${pull.model}: ${message}`);
-    const error = Object.assign(new Error(message), { data: { code } });
+    const error = Object.assign(new Error(message), { data: { code, saying } });
     const again = vscode.l10n.t('Try Again');
     const remedies = remediesFor(error);
     const titles = [...remedies.map(({ title }) => title), ...(isFinal(code) ? [] : [again])];

@@ -15,13 +15,13 @@ export function inLanguage(words: Words): string {
   return vscode.env.language.toLowerCase().startsWith('zh') ? words.zh : words.en;
 }
 
-/** 783 M parameters · download 3.1 GB · 0.8 GB on the disk */
-export function facts(model: AvailableModel): string {
+/** 783 M parameters, download 3.1 GB, 0.8 GB on the disk */
+export function facts(model: AvailableModel): readonly [string, string, string] {
   return [
     vscode.l10n.t('{0} parameters', shortCount(model.parameters)),
     vscode.l10n.t('download {0}', size(model.downloadBytes)),
     vscode.l10n.t('{0} on the disk', size(model.int8Bytes)),
-  ].join(' · ');
+  ];
 }
 
 /** Where a model fits on this machine, in one sentence. */
@@ -52,7 +52,7 @@ function fitsOn({ device, needBytes, freeBytes }: EngineFit): string {
 export function details(model: AvailableModel): string {
   const memory = model.engines[0]?.engine === 'cuda' ? model.memory.cuda : model.memory.cpu;
   const lines = [
-    facts(model),
+    facts(model).join(' · '),
     vscode.l10n.t('Memory: {0} with 512 tokens to read, {1} with 2048.', size(memory[0]), size(memory[1])),
     fitSentence(model),
     '',

@@ -221,7 +221,10 @@ it('uses a token and keeps it to itself', async () => {
   hub.add('me/private', fixture, { token: 'hf_very_secret' });
   const client = await home.client();
   await start(client, { model: 'me/private' });
-  expect(await ended(client, 'private')).toMatchObject({ state: 'failed', error: { code: 'hub-token' } });
+  expect(await ended(client, 'private')).toMatchObject({
+    state: 'failed',
+    error: { code: 'hub-token', saying: { text: expect.stringMatching(/^\{0\} is private/), args: ['me/private'] } },
+  });
   await start(client, { model: 'me/private', accessToken: 'hf_not_right' });
   expect(await ended(client, 'private')).toMatchObject({ state: 'failed', error: { code: 'hub-token' } });
   await start(client, { model: 'me/private', accessToken: 'hf_very_secret' });

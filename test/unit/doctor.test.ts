@@ -35,7 +35,13 @@ async function report(find: () => Candidate[]) {
 }
 
 function candidate(name: Candidate['name'], probe: Probe): Candidate {
-  return { name, probe: async () => probe, needBytes: () => 1e9, create: () => Promise.reject(new Error('not made')) };
+  return {
+    name,
+    several: true,
+    probe: async () => probe,
+    needBytes: () => 1e9,
+    create: () => Promise.reject(new Error('not made')),
+  };
 }
 
 it("gives the engines' own reasons in the editor's language, and the command line's as they were", async () => {

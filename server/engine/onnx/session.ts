@@ -3,7 +3,6 @@ import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { say } from '../../saying';
-import { EngineError, NoGpuAdapterError } from '../errors';
 import { EngineError, MemoryRefusedError, NoGpuAdapterError } from '../errors';
 
 export type Ort = typeof import('onnxruntime-node');

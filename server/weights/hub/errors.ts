@@ -1,13 +1,25 @@
 /** What can go wrong between the hub and the disk. Each message is one line: what happened, and what to do next. */
 import { FlanError } from '../../errors';
+import { type Saying, say } from '../../saying';
 
 /** The repository is private or gated: a token is needed, or this one may not read it. */
 export class HubTokenError extends FlanError {
   constructor(repository: string, hub: string, reason: 'none' | 'refused' | 'gated') {
+    const page = `${hub}/${repository}`;
     const what = {
-      none: `${repository} is private, gated, or not there. Check its name; to read it, an access token is needed (HF_TOKEN).`,
-      refused: `${repository} is not there, or your access token may not read it. Check its name and the token (HF_TOKEN).`,
-      gated: `${repository} is gated: accept its terms on ${hub}/${repository}, then use an access token of that account (HF_TOKEN).`,
+      none: say(
+        '{0} is private, gated, or not there. Check its name; to read it, an access token is needed (HF_TOKEN).',
+        repository,
+      ),
+      refused: say(
+        '{0} is not there, or your access token may not read it. Check its name and the token (HF_TOKEN).',
+        repository,
+      ),
+      gated: say(
+        '{0} is gated: accept its terms on {1}, then use an access token of that account (HF_TOKEN).',
+        repository,
+        page,
+      ),
     };
     super('hub-token', what[reason]);
   }
@@ -15,17 +27,17 @@ export class HubTokenError extends FlanError {
 
 /** No such repository, revision or file. */
 export class HubUnknownError extends FlanError {
-  constructor(message: string) {
+  constructor(message: Saying) {
     super('hub-unknown', message);
   }
 }
 
 /** The hub cannot be reached at all. */
 export class HubOfflineError extends FlanError {
-  constructor(host: string, reason: string, options?: ErrorOptions) {
+  constructor(host: string, reason: Saying, options?: ErrorOptions) {
     super(
       'hub-offline',
-      `${host} cannot be reached (${reason}). Check the connection and the proxy, then try again.`,
+      say('{0} cannot be reached ({1}). Check the connection and the proxy, then try again.', host, reason),
       options,
     );
   }
@@ -33,10 +45,14 @@ export class HubOfflineError extends FlanError {
 
 /** The connection failed more often than it is worth trying again at once. */
 export class HubLineError extends FlanError {
-  constructor(what: string, reason: string, options?: ErrorOptions) {
+  constructor(what: string | Saying, reason: Saying, options?: ErrorOptions) {
     super(
       'hub-line',
-      `${what} could not be downloaded (${reason}). Try again: what was fetched is kept, and the download goes on from there.`,
+      say(
+        '{0} could not be downloaded ({1}). Try again: what was fetched is kept, and the download goes on from there.',
+        what,
+        reason,
+      ),
       options,
     );
   }
@@ -46,10 +62,13 @@ export class HubLineError extends FlanError {
 export class HubChecksumError extends FlanError {
   readonly file: string;
 
-  constructor(file: string, problem: string) {
+  constructor(file: string) {
     super(
       'hub-checksum',
-      `${file}: ${problem}, each time it was fetched. The hub or something on the way changes it; try again later, or over another line.`,
+      say(
+        '{0}: its checksum is not the one that the hub lists, each time it was fetched. The hub or something on the way changes it; try again later, or over another line.',
+        file,
+      ),
     );
     this.file = file;
   }
@@ -60,7 +79,10 @@ export class HubChangedError extends FlanError {
   readonly file: string;
 
   constructor(file: string) {
-    super('hub-changed', `${file} came differently at two times: it changed on the hub, or on the way. Try again.`);
+    super(
+      'hub-changed',
+      say('{0} came differently at two times: it changed on the hub, or on the way. Try again.', file),
+    );
     this.file = file;
   }
 }
@@ -70,7 +92,7 @@ export class ModelExistsError extends FlanError {
   constructor(name: string, dir: string) {
     super(
       'model-exists',
-      `${dir} holds another model and is left as it is. Remove that one, or choose another name than ${name}.`,
+      say('{0} holds another model and is left as it is. Remove that one, or choose another name than {1}.', dir, name),
     );
   }
 }
@@ -78,7 +100,7 @@ export class ModelExistsError extends FlanError {
 /** The model is being pulled at this moment. */
 export class PullRunsError extends FlanError {
   constructor(name: string, pid: number) {
-    super('pull-runs', `${name} is being installed at this moment (process ${pid}). Stop that first.`);
+    super('pull-runs', say('{0} is being installed at this moment (process {1}). Stop that first.', name, `${pid}`));
   }
 }
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FlanError } from '../../errors';
+import { say, verbatim, withNames } from '../../saying';
 import { INT8_FILE } from '../checkpoint';
 import { modelTypeOf, rawConfig } from '../config';
 import { COMPANIONS, tokenizerNotes } from '../convert';
@@ -21,7 +22,7 @@ import type { Line } from './line';
 import { Meter } from './meter';
 import { type OriginFile, writeOrigin } from './origin';
 import { describe, type Pulled, type PullOptions, type PullProgress } from './progress';
-import { type Listing, listRepository, RemoteFiles, weightsOf } from './repository';
+import { type Listing, listRepository, noWeightsIn, RemoteFiles, weightsOf } from './repository';
 import { STREAM_LIMITS, type StreamLimits } from './shard_stream';
 import { pullWholeFiles } from './whole_files';
 import { installedAs, type Workspace } from './workspace';
@@ -93,19 +94,18 @@ export class HubPull {
   /** The configuration of the model. Throws for a repository that holds none that can be run. */
   async config(): Promise<ReturnType<typeof rawConfig>> {
     const { repository, files } = this.listing;
-    if (!files.has('config.json')) throw new NotAModelError(`${repository} has no config.json: it is no model.`);
+    if (!files.has('config.json')) throw new NotAModelError(say('{0} has no config.json: it is no model.', repository));
     let json: unknown;
     try {
       json = JSON.parse(await this.files.text('config.json'));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      throw new NotAModelError(`The config.json of ${repository} is not valid JSON: it is no model.`);
+      throw new NotAModelError(say('The config.json of {0} is not valid JSON: it is no model.', repository));
     }
     const raw = rawConfig(json);
     modelTypeOf(raw);
     if (weightsOf(this.listing) === undefined) {
-      const what = 'no weights that can be read: neither safetensors nor PyTorch files of the usual names';
-      throw new NotAModelError(`${repository} has ${what}. Choose another model or another revision of it.`);
+      throw new NotAModelError(noWeightsIn(repository));
     }
     return raw;
   }
@@ -118,7 +118,8 @@ export class HubPull {
 
   listed(path: string): ListedFile {
     const file = this.listing.files.get(path);
-    if (!file) throw new HubUnknownError(`${this.listing.repository} has no ${path}: it is incomplete.`);
+    if (!file)
+      throw new HubUnknownError(say('{0} has no {1}: it is incomplete, or no model.', this.listing.repository, path));
     return file;
   }
 
@@ -144,8 +145,13 @@ export class HubPull {
     const needed = Math.max(0, bytes - (await this.space.allocated())) + DISK_MARGIN_BYTES;
     const free = await (this.options.freeBytes ?? freeBytesOf)(dir);
     if (free >= needed) return;
-    const sizes = `${humanBytes(needed)} are needed for ${target}, but only ${humanBytes(free)} are free`;
-    throw new DiskSpaceError(`The model does not fit: ${sizes}. Free some space, or use another disk.`);
+    const [need, there] = [humanBytes(needed), humanBytes(free)];
+    throw new DiskSpaceError(
+      say(
+        'The model does not fit: {0} are needed for {1}, but only {2} are free. Free some space, or use another disk.',
+        ...[need, target, there],
+      ),
+    );
   }
 
   /** Fetches the small files that are not there yet, and compares them with their sums. */
@@ -217,10 +223,11 @@ export class HubPull {
   explained(error: unknown): unknown {
     if (!(error instanceof DiskSpaceError)) return error;
     const { folder, target, partial } = this.space;
-    const text = error.message.replaceAll(partial, join(target, INT8_FILE)).replaceAll(folder, target);
-    return new DiskSpaceError(`${text} What was fetched is kept, and a further try goes on from there.`, {
-      cause: error,
-    });
+    const named = withNames(error.saying ?? verbatim(error.message), (name) =>
+      name.replaceAll(partial, join(target, INT8_FILE)).replaceAll(folder, target),
+    );
+    const kept = say('{0} What was fetched is kept, and a further try goes on from there.', named);
+    return new DiskSpaceError(kept, { cause: error });
   }
 }
 

@@ -1,6 +1,8 @@
 /** One file of the hub, read by ranges: where its bytes are served, and whether it is still the same file. */
+
+import { say } from '../../saying';
 import { HubChangedError, HubTokenError, HubUnknownError, NoRangesError } from './errors';
-import { type Answer, type Line, RetryableError } from './line';
+import { type Answer, answered, type Line, RetryableError } from './line';
 
 /** A file as the hub lists it. */
 export interface ListedFile {
@@ -64,7 +66,7 @@ export class HubFile {
         moved();
         return got < target.length;
       });
-      if (got < target.length) throw new RetryableError('the connection ended too early');
+      if (got < target.length) throw new RetryableError(say('the connection ended too early'));
     });
   }
 
@@ -79,7 +81,7 @@ export class HubFile {
         await consume(chunk);
         return got <= this.bytes;
       });
-      if (got < this.bytes) throw new RetryableError('the connection ended too early');
+      if (got < this.bytes) throw new RetryableError(say('the connection ended too early'));
       if (got > this.bytes) throw new HubChangedError(this.label);
     });
   }
@@ -95,7 +97,7 @@ export class HubFile {
         arrived += chunk.length;
         const now = performance.now();
         if (now - since < slowMs) continue;
-        if (arrived < slowBytes) throw new RetryableError('the connection gives next to nothing');
+        if (arrived < slowBytes) throw new RetryableError(say('the connection gives next to nothing'));
         since = now;
         arrived = 0;
       }
@@ -112,7 +114,7 @@ export class HubFile {
       // Only the hub itself says what may be read; an address that it gave may have expired.
       if (answer.url !== this.#url && answer.status >= 400 && answer.status !== 416) {
         this.reset();
-        throw new RetryableError(`the server answered ${answer.status}`, direct === undefined ? undefined : 0);
+        throw new RetryableError(answered(answer.status), direct === undefined ? undefined : 0);
       }
       this.#checked(answer);
       const etag = answer.header('etag');
@@ -124,7 +126,7 @@ export class HubFile {
         if (from !== 0 || to !== this.bytes) throw new NoRangesError(this.label);
       } else {
         const [, start, , total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.header('content-range') ?? '') ?? [];
-        if (Number(start) !== from) throw new RetryableError('the server sent another part than was asked for');
+        if (Number(start) !== from) throw new RetryableError(say('the server sent another part than was asked for'));
         if (Number(total) !== this.bytes) throw new HubChangedError(this.label);
       }
       // A weak one does not promise the same bytes.
@@ -154,16 +156,17 @@ export function refusal(
   what: string,
 ): Error {
   const code = answer.header('x-error-code');
+  const page = `${line.hub}/${repository}`;
   if (answer.status === 401 || answer.status === 403) {
     const reason = code === 'GatedRepo' ? 'gated' : line.hasToken ? 'refused' : 'none';
     return new HubTokenError(repository, line.hub, reason);
   }
   if (answer.status === 404 && code === 'RepoNotFound') return new HubTokenError(repository, line.hub, 'refused');
   if (answer.status === 404 && code === 'RevisionNotFound') {
-    return new HubUnknownError(`${what} is not there: no such branch, tag or commit. See ${line.hub}/${repository}.`);
+    return new HubUnknownError(say('{0} is not there: no such branch, tag or commit. See {1}.', what, page));
   }
   if (answer.status === 404) {
-    return new HubUnknownError(`${what} is not there. Check the name, or see ${line.hub}/${repository}.`);
+    return new HubUnknownError(say('{0} is not there. Check the name, or see {1}.', what, page));
   }
-  return new RetryableError(`the server answered ${answer.status}`);
+  return new RetryableError(answered(answer.status));
 }

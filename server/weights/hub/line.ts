@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { CancelledError, FlanError } from '../../errors';
+import { inEnglish, type Saying, say, verbatim } from '../../saying';
 import { errorCode } from '../small';
 import { HubLineError, HubOfflineError } from './errors';
 
@@ -48,12 +49,19 @@ const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/;
 
 /** Worth another try. `afterMs`: the server said when. */
 export class RetryableError extends Error {
+  readonly reason: Saying;
   readonly afterMs: number | undefined;
 
-  constructor(reason: string, afterMs?: number, options?: ErrorOptions) {
-    super(reason, options);
+  constructor(reason: Saying, afterMs?: number, options?: ErrorOptions) {
+    super(inEnglish(reason), options);
+    this.reason = reason;
     this.afterMs = afterMs;
   }
+}
+
+/** The reason that a status is. */
+export function answered(status: number): Saying {
+  return say('the server answered {0}', `${status}`);
 }
 
 export interface Answer {
@@ -118,10 +126,10 @@ export class Line {
       if (answer.status < 300 || answer.status >= 400 || location === undefined) {
         if (!RETRIED.includes(answer.status)) return answer;
         answer.body.destroy();
-        throw new RetryableError(`the server answered ${answer.status}`, retryAfter(answer.header('retry-after')));
+        throw new RetryableError(answered(answer.status), retryAfter(answer.header('retry-after')));
       }
       answer.body.destroy();
-      if (redirects >= MAX_REDIRECTS) throw new RetryableError('the server redirects without end');
+      if (redirects >= MAX_REDIRECTS) throw new RetryableError(say('the server redirects without end'));
       at = new URL(location, at).href;
     }
   }
@@ -132,7 +140,7 @@ export class Line {
    *
    * @param what is fetched, for messages.
    */
-  async retry<T>(what: string, attempt: (moved: () => void) => Promise<T>): Promise<T> {
+  async retry<T>(what: string | Saying, attempt: (moved: () => void) => Promise<T>): Promise<T> {
     let failures = 0;
     for (;;) {
       try {
@@ -146,8 +154,8 @@ export class Line {
         failures++;
         const { tries, firstTries, maxRetryAfterMs } = this.limits;
         if (failures >= (this.#answered ? tries : firstTries) || (again.afterMs ?? 0) > maxRetryAfterMs) {
-          if (this.#answered) throw new HubLineError(what, again.message, { cause: error });
-          throw new HubOfflineError(new URL(this.hub).host, again.message, { cause: error });
+          if (this.#answered) throw new HubLineError(what, again.reason, { cause: error });
+          throw new HubOfflineError(new URL(this.hub).host, again.reason, { cause: error });
         }
         await this.#wait(again, failures);
       }
@@ -201,7 +209,10 @@ export class Line {
     const code = errorCode(error);
     if (code === undefined) return undefined;
     if (UNTRUSTED.test(code)) {
-      const remedy = `its certificate is not trusted: ${code}; behind a proxy that opens connections, name its certificate in NODE_EXTRA_CA_CERTS`;
+      const remedy = say(
+        'its certificate is not trusted: {0}; behind a proxy that opens connections, name its certificate in NODE_EXTRA_CA_CERTS',
+        code,
+      );
       throw new HubOfflineError(new URL(this.hub).host, remedy, { cause: error });
     }
     const known = /^(?:UND_ERR_|E[A-Z]+|ERR_SSL|ERR_TLS|HPE_)/.test(code);
@@ -217,24 +228,24 @@ export function retryAfter(value: string | undefined, now = Date.now()): number 
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-function reasonOf(code: string): string {
+function reasonOf(code: string): Saying {
   switch (code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return 'its name is not known here';
+      return say('its name is not known here');
     case 'ECONNREFUSED':
-      return 'the connection is refused';
+      return say('the connection is refused');
     case 'ETIMEDOUT':
     case 'UND_ERR_CONNECT_TIMEOUT':
     case 'UND_ERR_HEADERS_TIMEOUT':
     case 'UND_ERR_BODY_TIMEOUT':
-      return 'no answer in time';
+      return say('no answer in time');
     case 'ECONNRESET':
     case 'EPIPE':
     case 'UND_ERR_SOCKET':
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
-      return 'the connection was cut';
+      return say('the connection was cut');
     default:
-      return code;
+      return verbatim(code);
   }
 }

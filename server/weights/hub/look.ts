@@ -1,6 +1,7 @@
 /** Looks at a repository without fetching anything large. */
 import { mkdir } from 'node:fs/promises';
 import type { RepositoryInfo } from '../../protocol';
+import { say } from '../../saying';
 import { parseConfig, rawConfig } from '../config';
 import { COMPANIONS } from '../convert';
 import { NotAModelError } from '../errors';
@@ -11,7 +12,7 @@ import { defaultName } from './cache';
 import { Line } from './line';
 import { readOrigin } from './origin';
 import type { PullOptions } from './progress';
-import { listRepository, RemoteFiles, weightNames, weightsOf } from './repository';
+import { listRepository, noWeightsIn, RemoteFiles, weightNames, weightsOf } from './repository';
 import { Workspace } from './workspace';
 
 export type LookOptions = Pick<
@@ -29,10 +30,10 @@ export async function lookAt(options: LookOptions): Promise<RepositoryInfo> {
     const listing = await listRepository(line, asked);
     const files = new RemoteFiles(line, listing);
     const weights = weightsOf(listing);
-    if (weights === undefined || !listing.files.has('config.json')) {
-      const what = weights === undefined ? 'no weights that can be read' : 'no config.json';
-      throw new NotAModelError(`${asked.repository} has ${what}: it is no model that can be installed.`);
+    if (!listing.files.has('config.json')) {
+      throw new NotAModelError(say('{0} has no config.json: it is no model.', asked.repository));
     }
+    if (weights === undefined) throw new NotAModelError(noWeightsIn(asked.repository));
     const config: unknown = JSON.parse(await files.text('config.json'));
     const read = new Set([...COMPANIONS, ...(await weightNames(listing, files))]);
     const all = [...listing.files.values()].map(({ path, bytes }) => ({ path, bytes, read: read.has(path) }));

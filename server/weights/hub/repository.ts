@@ -1,6 +1,7 @@
 /** What a repository of the hub holds, and its files as a checkpoint reads them. */
 import { createHash } from 'node:crypto';
 import { listFiles, modelInfo } from '@huggingface/hub';
+import { type Saying, say } from '../../saying';
 import { type CheckpointFiles, LAYOUTS, shardsOfIndex } from '../checkpoint';
 import { show } from '../small';
 import type { OpenFile } from '../tensorfile';
@@ -59,7 +60,7 @@ function licenseOf(info: { readonly cardData?: unknown; readonly tags?: unknown 
 function fetchOver(line: Line, { repository, revision }: Repository): typeof fetch {
   return async (input) => {
     const url = input instanceof Request ? input.url : String(input);
-    return line.retry(`The list of ${repository}`, async () => {
+    return line.retry(say('The list of {0}', repository), async () => {
       const answer = await line.get(url, { accept: 'application/json' });
       if (answer.status !== 200) {
         answer.body.destroy();
@@ -70,7 +71,7 @@ function fetchOver(line: Line, { repository, revision }: Repository): typeof fet
       try {
         JSON.parse(text);
       } catch {
-        throw new RetryableError('what answers is no hub');
+        throw new RetryableError(say('what answers is no hub'));
       }
       return new Response(text, link === undefined ? {} : { headers: { link } });
     });
@@ -93,7 +94,8 @@ export class RemoteFiles implements CheckpointFiles {
   file(path: string): HubFile {
     const { repository, commit, files } = this.#listing;
     const listed = files.get(path);
-    if (!listed) throw new HubUnknownError(`${repository} has no ${show(path)}: it is incomplete, or no model.`);
+    if (!listed)
+      throw new HubUnknownError(say('{0} has no {1}: it is incomplete, or no model.', repository, show(path)));
     return new HubFile(this.#line, repository, commit, listed);
   }
 
@@ -108,12 +110,13 @@ export class RemoteFiles implements CheckpointFiles {
   /** The whole of a small file, compared with its sum. */
   async bytes(path: string, onBytes?: (bytes: number) => void): Promise<Buffer> {
     const file = this.file(path);
-    if (file.bytes > MAX_SMALL_BYTES) throw new HubUnknownError(`${file.label} is too large for what it should be.`);
+    if (file.bytes > MAX_SMALL_BYTES)
+      throw new HubUnknownError(say('{0} is too large for what it should be.', file.label));
     for (let tries = 0; ; tries++) {
       const bytes = Buffer.alloc(file.bytes);
       await file.range(bytes, 0, onBytes);
       if (this.isRight(path, bytes)) return bytes;
-      if (tries === 2) throw new HubChecksumError(file.label, 'its checksum is not the one that the hub lists');
+      if (tries === 2) throw new HubChecksumError(file.label);
       onBytes?.(-bytes.length);
       file.reset();
     }
@@ -145,6 +148,14 @@ export function weightsOf(listing: Listing): 'safetensors' | 'pytorch' | undefin
   const layout = LAYOUTS.find(({ name }) => listing.files.has(name));
   if (!layout) return undefined;
   return layout.name.includes('safetensors') ? 'safetensors' : 'pytorch';
+}
+
+/** For a repository that `weightsOf` knows none of. */
+export function noWeightsIn(repository: string): Saying {
+  return say(
+    '{0} has no weights that can be read: neither safetensors nor PyTorch files of the usual names. Choose another model or another revision of it.',
+    repository,
+  );
 }
 
 /** The files of the checkpoint, an index first. */

@@ -74,7 +74,7 @@ export async function pullShard(remote: RemoteFile, tensors: readonly ShardTenso
     }
     await dropShard(file.path, tensors, deps);
     onBytes(-file.bytes);
-    if (tries === TRIES) throw new HubChecksumError(file.label, 'its checksum is not the one that the hub lists');
+    if (tries === TRIES) throw new HubChecksumError(file.label);
     onNote(`${file.label} arrived with a wrong checksum and was fetched again.`);
     file.reset();
   }

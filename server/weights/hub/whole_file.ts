@@ -33,7 +33,7 @@ export async function fetchWhole(file: HubFile, path: string, deps: WholeDeps): 
     if (file.sha256 === undefined || sum === file.sha256) break;
     await rm(part, { force: true });
     onBytes(-file.bytes);
-    if (tries === TRIES) throw new HubChecksumError(file.label, 'its checksum is not the one that the hub lists');
+    if (tries === TRIES) throw new HubChecksumError(file.label);
     onNote(`${file.label} arrived with a wrong checksum and was fetched again.`);
     file.reset();
   }
