@@ -234,6 +234,8 @@ describe('models', () => {
     expect(fp32.timings.loadMs).toBeGreaterThan(0);
     const int8 = await client.run(explain);
     expect(int8.weights).toBe('int8');
-    expect(int8.timings.loadMs).toBeGreaterThan(0);
+    // It stayed in memory beside the other.
+    expect(int8.timings.loadMs).toBe(0);
+    expect((await client.status()).beside).toHaveLength(1);
   });
 });
