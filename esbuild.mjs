@@ -3,6 +3,7 @@
 import { cpSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { build } from 'esbuild';
+import { buildInParts } from './scripts/parts.mjs';
 
 const minify = process.argv.includes('--minify');
 const common = {
@@ -36,13 +37,19 @@ const apiWithoutCopies = {
   },
 };
 
+// `import('./link')` stays a call at run time, of the editor's own `require`: such a bundle is loaded at its first use.
+const inEditor = { ...common, outdir: 'dist', supported: { 'dynamic-import': false } };
+const linkParts = await buildInParts({
+  entry: 'src/link.ts',
+  name: 'link',
+  options: { ...inEditor, plugins: [apiWithoutCopies] },
+});
+
 await Promise.all([
   build({
-    ...common,
-    entryPoints: { extension: 'src/extension.ts', link: 'src/link.ts', panel: 'src/panel/panel.ts' },
-    outdir: 'dist',
-    // `import('./link')` stays a call at run time, of the editor's own `require`: such a bundle is loaded at its first use.
-    supported: { 'dynamic-import': false },
+    ...inEditor,
+    entryPoints: { extension: 'src/extension.ts', panel: 'src/panel/panel.ts' },
+    define: { LINK_PARTS: JSON.stringify(linkParts) },
     plugins: [
       apiWithoutCopies,
       {

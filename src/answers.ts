@@ -13,6 +13,8 @@ import { type Done, Turn, TurnComment } from './turn';
 const CONTROLLER = 'flan';
 /** Set while an answer is being written; a when clause of the palette's Stop. */
 const RUNNING_CONTEXT = 'flan.running';
+/** Set while there are threads; a when clause of what the palette does with them. */
+const THREADS_CONTEXT = 'flan.answers';
 
 /** An answer that is complete, and what it is about. */
 export interface Answered extends Done {
@@ -43,7 +45,7 @@ export class Answers implements vscode.Disposable {
   private readonly controller: vscode.CommentController;
   private readonly conversations = new Map<vscode.CommentThread, Conversation>();
   private readonly subscriptions: vscode.Disposable;
-  private runningShown = false;
+  private readonly shown = { running: false, threads: false };
 
   constructor(deps: AnswersDependencies) {
     this.deps = deps;
@@ -108,9 +110,10 @@ export class Answers implements vscode.Disposable {
 
   /** The same question about the same text, as it is now, in place of the old answer. */
   async retry(target: unknown): Promise<void> {
-    if (!(target instanceof TurnComment)) return;
+    const meant = target instanceof TurnComment ? target.turn : this.current()?.turns.at(-1);
+    if (meant === undefined) return;
     // The editor shows changes a moment late: the answer on the screen may be one that a retry has replaced already.
-    const old = target.turn.latest;
+    const old = meant.latest;
     const conversation = this.conversationOf(old);
     if (conversation === undefined || old.running) return;
     const turn = this.newTurn(conversation, old.asked);
@@ -143,11 +146,20 @@ export class Answers implements vscode.Disposable {
       this.conversations.delete(conversation.thread);
       conversation.dispose();
     }
-    this.showRunning();
+    this.showContexts();
   }
 
   conversationOf(turn: Turn): Conversation | undefined {
     return [...this.conversations.values()].find((conversation) => conversation.turns.includes(turn));
+  }
+
+  /** Which one a command of the palette means: the nearest to the cursor, else the newest of all texts. */
+  current(): Conversation | undefined {
+    const editor = vscode.window.activeTextEditor;
+    const line = editor?.selection.active.line ?? 0;
+    const here = editor === undefined ? [] : this.about(editor.document.uri);
+    const away = (each: Conversation): number => each.linesTo(line);
+    return here.reverse().sort((a, b) => away(a) - away(b))[0] ?? [...this.conversations.values()].at(-1);
   }
 
   dispose(): void {
@@ -177,6 +189,7 @@ export class Answers implements vscode.Disposable {
   private open(source: Source, turn: Turn): Conversation {
     const conversation = new Conversation(this.controller, source, turn);
     this.conversations.set(conversation.thread, conversation);
+    this.showContexts();
     return conversation;
   }
 
@@ -188,7 +201,7 @@ export class Answers implements vscode.Disposable {
   private async answer(conversation: Conversation, turn: Turn): Promise<void> {
     const source = conversation.read();
     conversation.show('now');
-    this.showRunning();
+    this.showContexts();
     const { token } = turn.cancellation;
     try {
       const { prompts } = turn.asked;
@@ -210,7 +223,7 @@ export class Answers implements vscode.Disposable {
     }
     if (!this.conversations.has(conversation.thread)) return;
     conversation.show('now');
-    this.showRunning();
+    this.showContexts();
     const { asked, answer, outcome } = turn;
     if (outcome !== undefined && answer.trim() !== '') {
       this.deps.onAnswered({ asked, answer, ...outcome, source: { ...source, range: conversation.range } });
@@ -232,10 +245,19 @@ export class Answers implements vscode.Disposable {
     };
   }
 
-  private showRunning(): void {
-    const running = [...this.conversations.values()].some((conversation) => conversation.running);
-    if (running === this.runningShown) return;
-    this.runningShown = running;
-    void vscode.commands.executeCommand('setContext', RUNNING_CONTEXT, running);
+  private showContexts(): void {
+    const all = [...this.conversations.values()];
+    this.showContext(
+      RUNNING_CONTEXT,
+      'running',
+      all.some((conversation) => conversation.running),
+    );
+    this.showContext(THREADS_CONTEXT, 'threads', all.length > 0);
+  }
+
+  private showContext(name: string, key: 'running' | 'threads', value: boolean): void {
+    if (this.shown[key] === value) return;
+    this.shown[key] = value;
+    void vscode.commands.executeCommand('setContext', name, value);
   }
 }

@@ -20,6 +20,7 @@ import {
 } from '../server/protocol';
 import { messageOf, ServerGoneError, ServerKeepsStoppingError } from './errors';
 import type { Link, LinkOptions } from './link';
+import { loadParts } from './parts';
 import type { Settings } from './settings';
 
 /** What this window knows of the server. */
@@ -281,7 +282,8 @@ export class Server implements vscode.Disposable {
     return result;
   }
 
-  private module(): Promise<typeof import('./link')> {
+  private async module(): Promise<typeof import('./link')> {
+    await loadParts();
     return import('./link');
   }
 

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import type { Answers } from './answers';
+import type { Conversation } from './conversation';
 import type { Asked } from './history/entry';
 import { askQuestion, revealAnswer, sourcesToRead } from './reading';
 import type { Source } from './source';
@@ -25,10 +26,27 @@ export function registerCommands(answers: Answers, texts: Texts): vscode.Disposa
     registerCommand('flan.answer.ask', (reply: vscode.CommentReply) => answers.reply(reply.thread, reply.text)),
     registerCommand('flan.answer.stop', (target: unknown) => answers.stop(target)),
     registerCommand('flan.answer.retry', (target: unknown) => answers.retry(target)),
-    registerCommand('flan.answer.resolve', (target: unknown) => answers.setResolved(target, true)),
-    registerCommand('flan.answer.unresolve', (target: unknown) => answers.setResolved(target, false)),
-    registerCommand('flan.answer.close', (target: unknown) => answers.remove(target)),
+    registerCommand('flan.answer.resolve', (target = answers.current()?.thread) => answers.setResolved(target, true)),
+    registerCommand('flan.answer.unresolve', (target = answers.current()?.thread) =>
+      answers.setResolved(target, false),
+    ),
+    registerCommand('flan.answer.close', (target = answers.current()?.thread) => {
+      if (target !== undefined) answers.remove(target);
+    }),
+    registerCommand('flan.answer.focus', () => focusThread(answers.current())),
   );
+}
+
+/** The way to a thread without a mouse: its buttons are then reached with Tab, and Escape leads back to the text. */
+async function focusThread(conversation: Conversation | undefined): Promise<void> {
+  if (conversation === undefined) return;
+  const active = vscode.window.activeTextEditor;
+  const here = active?.document.uri.toString() === conversation.uri.toString();
+  const editor = active !== undefined && here ? active : await vscode.window.showTextDocument(conversation.uri);
+  const { end } = conversation.anchor;
+  editor.selection = new vscode.Selection(end, end);
+  editor.revealRange(new vscode.Range(end, end), vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+  await vscode.commands.executeCommand('workbench.action.focusCommentOnCurrentLine');
 }
 
 /** Several selections are several questions: each text is read by itself, and answered under itself. */

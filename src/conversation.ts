@@ -29,6 +29,10 @@ export class Conversation implements vscode.Disposable {
   private since: Since = 'same';
   private readonly rendering: Throttle;
   private settling: NodeJS.Timeout | undefined;
+  /** The document was opened, and what it has where the text was is not known yet. */
+  private reopened = false;
+  /** Counts looks at the text: a newer one ends a search that is under way. */
+  private looks = 0;
 
   constructor(controller: vscode.CommentController, source: Source, turn: Turn) {
     this.source = source;
@@ -51,6 +55,11 @@ export class Conversation implements vscode.Disposable {
     return this.source.range;
   }
 
+  /** The thread stands under its last line. */
+  get anchor(): vscode.Range {
+    return anchor(this.source);
+  }
+
   /** About the document as a whole. */
   get whole(): boolean {
     return this.source.whole === true;
@@ -58,6 +67,12 @@ export class Conversation implements vscode.Disposable {
 
   get running(): boolean {
     return this.turns.some((turn) => turn.running);
+  }
+
+  /** How far `line` is from the text; 0 within it. */
+  linesTo(line: number): number {
+    const { start, end } = this.range;
+    return Math.max(start.line - line, line - end.line, 0);
   }
 
   isAbout(source: Source): boolean {
@@ -81,12 +96,13 @@ export class Conversation implements vscode.Disposable {
     if (contentChanges.length === 0) return;
     this.place(this.source.whole === true ? wholeRange(document) : moved(this.source.range, contentChanges));
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.settle(document, false), SETTLE_MS);
+    this.settling = setTimeout(() => void this.settle(document), SETTLE_MS);
   }
 
   /** The document was opened; its file may have changed while it was not. */
   opened(document: vscode.TextDocument): void {
-    this.settle(document, true);
+    this.reopened = true;
+    void this.settle(document);
   }
 
   /** Its file has another name now. A thread of the editor keeps its file for life, so that takes a new one. */
@@ -116,6 +132,7 @@ export class Conversation implements vscode.Disposable {
   }
 
   dispose(): void {
+    this.looks += 1;
     clearTimeout(this.settling);
     this.rendering.dispose();
     for (const turn of this.turns) turn.dispose();
@@ -138,33 +155,40 @@ export class Conversation implements vscode.Disposable {
     this.thread.comments = this.turns.flatMap((turn) => turn.comments);
   }
 
-  private settle(document: vscode.TextDocument, reopened: boolean): void {
+  private async settle(document: vscode.TextDocument): Promise<void> {
+    this.looks += 1;
+    const look = this.looks;
     if (this.source.whole === true) this.place(wholeRange(document));
     const { range, text: wanted, whole } = this.source;
+    const { reopened } = this;
     if (wanted.length > MOST_COMPARED && !reopened) {
       this.showSince('edited');
       return;
     }
     const text = document.getText(document.validateRange(range));
-    if (text === wanted) {
-      this.showSince('same');
-      return;
-    }
-    if (whole === true) {
-      this.showSince('edited');
+    const same = text === wanted;
+    if (same || whole === true) {
+      this.settled(same ? 'same' : 'edited');
       return;
     }
     // Cut and pasted, taken away and brought back by undo, or moved while the file was closed.
     const lost = text.trim() === '';
     if (lost || reopened) {
-      const found = locate(document.getText(), { head: wanted }, range.start.line);
+      const cancelled = (): boolean => this.looks !== look;
+      const found = await locate(document, { head: wanted }, range.start.line, { cancelled });
+      if (cancelled()) return;
       if (found !== undefined && (found.exact || reopened)) {
         this.place(found);
-        this.showSince(found.exact ? 'same' : 'edited');
+        this.settled(found.exact ? 'same' : 'edited');
         return;
       }
     }
-    this.showSince(lost ? 'gone' : 'edited');
+    this.settled(lost ? 'gone' : 'edited');
+  }
+
+  private settled(since: Since): void {
+    this.reopened = false;
+    this.showSince(since);
   }
 
   private place({ start, end }: Span): void {

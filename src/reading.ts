@@ -32,11 +32,16 @@ export async function sourcesToRead(task: TaskName, texts: Texts): Promise<Sourc
   return whereThreadsShow([source], editor.document, texts);
 }
 
-/** The window tells of an editor that was just opened a moment after it is on the screen, and a busy one later still. */
-const OPENING_MS = 1000;
+/**
+ * The window tells of an editor that was just opened a moment after it is on the screen, and a busy one later still: so
+ * long where a tab with a text is known already, and so long where none is.
+ */
+const OPENING_MS = { tab: 5000, none: 1000 };
 
 async function activeEditor(): Promise<vscode.TextEditor | undefined> {
   if (vscode.window.activeTextEditor !== undefined) return vscode.window.activeTextEditor;
+  const { activeTab } = vscode.window.tabGroups.activeTabGroup;
+  const expected = activeTab?.input instanceof vscode.TabInputText;
   let changes: vscode.Disposable | undefined;
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -44,7 +49,7 @@ async function activeEditor(): Promise<vscode.TextEditor | undefined> {
       changes = vscode.window.onDidChangeActiveTextEditor((editor) => {
         if (editor !== undefined) resolve(editor);
       });
-      timer = setTimeout(() => resolve(vscode.window.activeTextEditor), OPENING_MS);
+      timer = setTimeout(() => resolve(vscode.window.activeTextEditor), expected ? OPENING_MS.tab : OPENING_MS.none);
     });
   } finally {
     changes?.dispose();

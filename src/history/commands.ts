@@ -46,7 +46,7 @@ async function reopen(entry: Entry, { answers, texts }: HistoryDependencies): Pr
     );
     return;
   }
-  const source = sourceFor(entry, document);
+  const source = await sourceFor(entry, document);
   if (source === undefined) {
     await openAlone(entry, texts);
     void vscode.window.showInformationMessage(
@@ -75,11 +75,11 @@ async function opened(uri: vscode.Uri): Promise<vscode.TextDocument | undefined>
 /**
  * The place of the text now, with the text as it was asked about: the thread compares the two, and says when they differ.
  */
-function sourceFor({ subject }: Entry, document: vscode.TextDocument): Source | undefined {
+async function sourceFor({ subject }: Entry, document: vscode.TextDocument): Promise<Source | undefined> {
   const { excerpt, start, whole } = subject;
   const kept = excerpt.tail === undefined ? { text: excerpt.head } : {};
   if (whole === true) return document.getText().trim() === '' ? undefined : { ...wholeSource(document), ...kept };
-  const found = locate(document.getText(), excerpt, start.line);
+  const found = await locate(document, excerpt, start.line);
   if (found === undefined) return undefined;
   const { start: from, end: to } = found;
   return { ...sourceOf(document, new vscode.Range(from.line, from.character, to.line, to.character)), ...kept };

@@ -4,6 +4,7 @@
  */
 import { appendFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { Turns } from '../turns';
 import { type Entry, parseEntry } from './entry';
 
 /** What is kept at most; beyond either, the oldest answers leave, down to three quarters, so that this is rare. */
@@ -14,8 +15,6 @@ export interface Bounds {
 
 const BOUNDS: Bounds = { entries: 500, bytes: 2_000_000 };
 const KEPT_SHARE = 0.75;
-/** The extension host serves other extensions, too: after so many characters they have their turn. */
-const CHARACTERS_A_TURN = 200_000;
 
 export class HistoryStore {
   /** Undefined: nowhere to keep anything, only this session's memory. */
@@ -85,7 +84,7 @@ export class HistoryStore {
     const entries: Entry[] = [];
     const turns = new Turns();
     for (const line of text.split('\n')) {
-      await turns.after(line.length);
+      if (turns.over(line.length)) await turns.next();
       const entry = line === '' ? undefined : parseEntry(line);
       if (entry !== undefined) entries.push(entry);
     }
@@ -133,21 +132,9 @@ async function linesOf(entries: readonly Entry[]): Promise<string[]> {
   for (const entry of entries) {
     const line = `${JSON.stringify(entry)}\n`;
     lines.push(line);
-    await turns.after(line.length);
+    if (turns.over(line.length)) await turns.next();
   }
   return lines;
-}
-
-/** Lets others run now and then during long work. */
-class Turns {
-  private done = 0;
-
-  async after(characters: number): Promise<void> {
-    this.done += characters;
-    if (this.done < CHARACTERS_A_TURN) return;
-    this.done = 0;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
 }
 
 function newest(entries: Entry[], most: number): Entry[] {

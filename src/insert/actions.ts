@@ -11,14 +11,21 @@ import { CommentSyntaxes } from './syntax';
 
 /** What becomes of an answer: copied, put into a file, or opened as a document. */
 export function registerAnswerActions(answers: Answers, texts: Texts): vscode.Disposable {
-  /** Runs `action` with the answer whose button was pressed. */
+  /** Runs `action` with the answer whose button was pressed; of the palette, with the last one of the nearest thread. */
   const withAnswer =
     (action: (target: AnswerTarget) => Promise<void>): ((target: unknown) => Promise<void>) =>
     async (target) => {
-      if (!(target instanceof TurnComment)) return;
-      const { turn } = target;
-      const conversation = answers.conversationOf(turn);
-      if (conversation === undefined) return;
+      const turn = target instanceof TurnComment ? target.turn : answers.current()?.turns.at(-1);
+      const conversation = turn === undefined ? undefined : answers.conversationOf(turn);
+      if (turn === undefined || conversation === undefined) return;
+      if (turn.running || turn.answer === '') {
+        void vscode.window.showInformationMessage(
+          turn.running
+            ? vscode.l10n.t('The answer is not complete yet.')
+            : vscode.l10n.t('There is no answer to take: the model gave none.'),
+        );
+        return;
+      }
       const { uri, range } = conversation;
       await action({
         uri,

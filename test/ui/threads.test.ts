@@ -100,7 +100,7 @@ describe('an answer', () => {
     const thread = await explained('retry.py', 6, 9);
     const answer = (await thread.answer()).split(/\s+/);
     const before = file('retry.py');
-    await thread.action('Insert as a Comment Above the Text').click();
+    await thread.action('Insert the Answer as a Comment').click();
     await expect.poll(() => file('retry.py')).not.toBe(before);
     const lines = file('retry.py').split('\n');
     const added = lines.slice(5, lines.length - before.split('\n').length + 5);
@@ -115,14 +115,14 @@ describe('an answer', () => {
 
   it('becomes a block comment where a language has no others', async () => {
     const thread = await explained('page.xml', 4, 4);
-    await thread.action('Insert as a Comment Above the Text').click();
+    await thread.action('Insert the Answer as a Comment').click();
     await expect.poll(() => file('page.xml')).toMatch(/^ {4}<!--[\s\S]*?-->\n {4}<item>Every/m);
   });
 
   it('of a text without comments can go to the cursor instead', async () => {
     const thread = await explained('numbers.txt', 1, 3);
     const answer = await thread.answer();
-    await thread.action('Insert as a Comment Above the Text').click();
+    await thread.action('Insert the Answer as a Comment').click();
     await editor.toast('has no comments').waitFor();
     await editor.page.locator('.notification-toast a.monaco-button', { hasText: 'Insert at the Cursor' }).click();
     await expect.poll(() => file('numbers.txt')).toContain(answer);
@@ -131,7 +131,7 @@ describe('an answer', () => {
   it('opens as a document that says where it comes from', async () => {
     const thread = await explained('notes.md', 1, 4);
     const answer = await thread.answer();
-    await thread.moreActions('Open as a Document');
+    await thread.moreActions('Open the Answer as a Document');
     await editor.page.locator('.tab.active', { hasText: 'Explanation · lines 1 to 4.md' }).waitFor();
     const text = await editor.text();
     expect(text).toContain('notes.md');

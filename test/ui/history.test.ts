@@ -1,20 +1,27 @@
-// The history: what was answered is listed, found by its words, and shown at its text again.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+// The history: what was answered is listed, found by its words, and shown at its text again. In a window with two folders.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Editor, launchBrowser, type Thread } from '../support/editor';
-import { FILES } from '../support/files';
-import { Workbench } from '../support/workbench';
+import { Editor, launchBrowser, type Thread } from './support/editor';
+import { FILES } from './support/files';
+import { Workbench } from './support/workbench';
 
 let workbench: Workbench;
 let browser: Browser;
 let editor: Editor;
 
 beforeAll(async () => {
-  workbench = await Workbench.start({ files: FILES });
+  workbench = await Workbench.start({
+    files: {
+      'one/retry.py': FILES['retry.py'],
+      'one/notes.md': FILES['notes.md'],
+      'two/days.md': 'The default is 30 days.\n',
+      'both.code-workspace': JSON.stringify({ folders: [{ path: 'one' }, { path: 'two' }] }),
+    },
+  });
   browser = await launchBrowser();
-  editor = await Editor.open(browser, workbench);
+  editor = await Editor.open(browser, workbench, workbench.workspaceUrl('both.code-workspace'));
 });
 
 afterAll(async () => {
@@ -30,8 +37,10 @@ afterEach(async ({ task }) => {
   if (task.result?.state === 'fail') await editor.picture(`failed-${task.name}`);
 });
 
-function file(name: string): string {
-  return readFileSync(join(workbench.workspace, name), 'utf8');
+const RETRY = 'one/retry.py';
+
+function write(text: string): void {
+  writeFileSync(join(workbench.workspace, RETRY), text);
 }
 
 async function explained(name: string, from: number, to: number): Promise<Thread> {
@@ -49,8 +58,6 @@ describe('the history', () => {
     editor.page.locator('.pane-body .monaco-list-row[aria-level="2"]', { hasText: text });
 
   it('lists what was answered, and shows it at its text wherever that has gone', async () => {
-    await editor.command('Flan: Clear the History…');
-    await editor.page.locator('.monaco-dialog-box a.monaco-button', { hasText: 'Clear' }).click();
     const thread = await explained('retry.py', 4, 12);
     const answer = await thread.answer();
     await thread.reply('What is raised?');
@@ -58,13 +65,13 @@ describe('the history', () => {
     await thread.settled();
     await editor.closeThreads();
 
-    const before = file('retry.py');
+    const before = readFileSync(join(workbench.workspace, RETRY), 'utf8');
     try {
-      writeFileSync(join(workbench.workspace, 'retry.py'), `# new\n# new\n${before}`);
+      write(`# new\n# new\n${before}`);
       await editor.command('Flan: Show the History');
       await expect.poll(() => rows(/retry\.py|raised/).count()).toBe(2);
       await editor.picture('history');
-      await rows('Explanation of retry.py').click();
+      await rows('Explanation of one/retry.py').click();
       const reopened = editor.thread('Explanation · lines 6 to 14');
       await reopened.action('Copy the Answer').waitFor();
       expect(await reopened.answer()).toBe(answer);
@@ -72,21 +79,21 @@ describe('the history', () => {
       await editor.picture('history-reopened');
 
       // Once more is the same thread, not another one.
-      await rows('Explanation of retry.py').click();
+      await rows('Explanation of one/retry.py').click();
       // What a command of the palette does comes after what the click did.
       await editor.command('Flan: Show the History');
       expect(await editor.threads.root.count()).toBe(1);
 
-      writeFileSync(join(workbench.workspace, 'retry.py'), '# nothing left\n');
+      write('# nothing left\n');
       // The editor reads the file again in its own time, and the thread says what it finds.
       await expect.poll(() => editor.threads.title()).toContain('its text is gone');
       await editor.closeThreads();
-      await rows('Explanation of retry.py').click();
-      await editor.toast('no longer in retry.py').waitFor();
+      await rows('Explanation of one/retry.py').click();
+      await editor.toast('no longer in one/retry.py').waitFor();
       await expect.poll(() => editor.text()).toContain(answer.split('\n')[0]);
       await editor.picture('history-gone');
     } finally {
-      writeFileSync(join(workbench.workspace, 'retry.py'), before);
+      write(before);
     }
   });
 
@@ -110,13 +117,13 @@ describe('the history', () => {
       await editor.picture('renamed');
       await editor.closeThreads();
       await editor.command('Flan: Show the History');
-      await rows('Explanation of again.py').first().click();
+      await rows('Explanation of one/again.py').first().click();
       await editor.page.locator('.tab.active', { hasText: 'again.py' }).waitFor();
       await thread.action('Copy the Answer').waitFor();
     } finally {
       await rename('again.py', 'retry.py');
     }
-    await expect.poll(() => rows('Explanation of again.py').count()).toBe(0);
+    await expect.poll(() => rows('Explanation of one/again.py').count()).toBe(0);
   });
 
   it('is searched by any word, can be switched off, and is cleared from the disk', async () => {
@@ -148,36 +155,13 @@ describe('the history', () => {
   });
 
   it('of several folders is one, and tells them apart', async () => {
-    for (const [folder, text] of [
-      ['one', 'Every snapshot is compressed before it is uploaded.'],
-      ['two', 'The default is 30 days.'],
-    ] as const) {
-      mkdirSync(join(workbench.workspace, folder), { recursive: true });
-      writeFileSync(join(workbench.workspace, folder, `${folder}.md`), text);
-    }
-    const both = { folders: [{ path: 'one' }, { path: 'two' }] };
-    writeFileSync(join(workbench.workspace, 'both.code-workspace'), JSON.stringify(both));
-    const window = await Editor.open(browser, workbench, workbench.workspaceUrl('both.code-workspace'));
-    try {
-      for (const name of ['one.md', 'two.md']) {
-        await window.page.keyboard.press('F1');
-        await window.quickPick.locator('input.input').fill(name);
-        await window.quickPickRows.filter({ hasText: name }).first().click();
-        await window.page.locator('.tab.active', { hasText: name }).waitFor();
-        await window.command('Flan: Summarize Selection');
-        await window.thread('Summary · line 1').settled();
-        await window.closeThreads();
-      }
-      await window.command('Flan: Show the History');
-      await window.page.locator('.monaco-list-row', { hasText: 'Summary of one/one.md' }).click();
-      await window.thread('Summary · line 1').action('Copy the Answer').waitFor();
-      await window.page.locator('.tab.active', { hasText: 'one.md' }).waitFor();
-      await window.picture('several-folders');
-    } catch (error) {
-      await window.picture('failed-several-folders');
-      throw error;
-    } finally {
-      await window.close();
-    }
+    await explained('days.md', 1, 1);
+    await editor.closeThreads();
+    await editor.command('Flan: Show the History');
+    await expect.poll(() => rows('Explanation of one/notes.md').count()).toBe(1);
+    await rows('Explanation of two/days.md').click();
+    await editor.page.locator('.tab.active', { hasText: 'days.md' }).waitFor();
+    await editor.thread('Explanation · line 1').action('Copy the Answer').waitFor();
+    await editor.picture('several-folders');
   });
 });
