@@ -55,6 +55,11 @@ export interface RunParams extends ModelChoice, Decoding {
   readonly modeToken?: ModeToken;
   /** 1-based line of the file at which `text` starts; for messages only. */
   readonly firstLine?: number;
+  /**
+   * 1-based line of the file at which the user's text ends, when `text` is only its beginning: what no model reads need
+   * not be sent. Not for `generate`, which cuts nothing.
+   */
+  readonly lastLine?: number;
   /** Progress is sent with this token as `$/progress`. */
   readonly progressToken?: string | number;
 }

@@ -234,7 +234,7 @@ export class Answers implements vscode.Disposable {
     const { model, engine, maxNewTokens, modeToken } = this.deps.settings();
     return {
       task,
-      text: source.text,
+      ...beginning(source),
       languageId: source.languageId,
       firstLine: source.range.start.line + 1,
       engine,
@@ -260,4 +260,14 @@ export class Answers implements vscode.Disposable {
     this.shown[key] = value;
     void vscode.commands.executeCommand('setContext', name, value);
   }
+}
+
+/** More than any model reads: to send it would hold up the editor's host for nothing. */
+const MOST_SENT = 500_000;
+
+/** The text, or whole lines from its beginning with the number of its last line. */
+function beginning({ text, range }: Source): { text: string; lastLine?: number } {
+  if (text.length <= MOST_SENT) return { text };
+  const end = text.lastIndexOf('\n', MOST_SENT);
+  return { text: text.slice(0, end > 0 ? end : MOST_SENT), lastLine: range.end.line + 1 };
 }

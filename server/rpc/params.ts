@@ -33,6 +33,7 @@ export function runParams(value: unknown): RunParams {
     ...optional('question', string(fields, 'question')),
     ...optional('languageId', string(fields, 'languageId')),
     ...optional('firstLine', number(fields, 'firstLine', { min: 1, integer: true })),
+    ...optional('lastLine', number(fields, 'lastLine', { min: 1, integer: true })),
     ...optional('modeToken', oneOf(fields, 'modeToken', ['auto', 'NLU', 'NLG', 'S2S', 'none'] as const)),
     ...progressToken(fields),
     task: oneOf(fields, 'task', ['explain', 'summarize', 'ask', 'generate'] as const) ?? missing('task'),

@@ -4,7 +4,7 @@ import type { Loaded } from './messages';
 
 export function cancelledResult(params: RunParams, loaded: Loaded | undefined): RunResult {
   const fromLine = params.firstLine ?? 1;
-  const lastLine = fromLine + params.text.split('\n').length - 1;
+  const lastLine = params.lastLine ?? fromLine + params.text.split('\n').length - 1;
   return {
     text: '',
     ids: [],

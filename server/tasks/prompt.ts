@@ -54,6 +54,7 @@ export function promptFor(model: TaskModel, params: RunParams): TaskPrompt {
     policy: 'fold',
     window: model.profile.window,
     firstLine: params.firstLine ?? 1,
+    ...(params.lastLine === undefined ? {} : { lastLine: params.lastLine }),
   });
   return { ids, read, substitutions: plan.substitutions, restore: plan.restore };
 }

@@ -50,6 +50,8 @@ export interface FitOptions {
   readonly window: number;
   /** 1-based line of the file at which the text starts. */
   readonly firstLine: number;
+  /** Its last line, if `text` is only the beginning of what was asked about: then it is never complete. */
+  readonly lastLine?: number;
 }
 
 /**
@@ -59,7 +61,8 @@ export interface FitOptions {
 export function fitPrompt(frame: Frame, text: string, options: FitOptions): FittedPrompt {
   const { codec, substituter, policy, window, firstLine } = options;
   const lines = text.split('\n');
-  const lastLine = firstLine + lines.length - 1 - (lines.length > 1 && lines.at(-1) === '' ? 1 : 0);
+  const ownLastLine = firstLine + lines.length - 1 - (lines.length > 1 && lines.at(-1) === '' ? 1 : 0);
+  const { lastLine = ownLastLine } = options;
   // The template's own lines are no loss of the user's text.
   const asked = `${frame.before} ${frame.after} `.replaceAll(/\s+/g, ' ');
   const promptOf = (plan: Plan, part: string) =>
@@ -87,7 +90,7 @@ export function fitPrompt(frame: Frame, text: string, options: FitOptions): Fitt
   }
   if (count === nearLines.length && near.length === text.length) {
     const ids = promptOf(estimate, text);
-    if (ids.length <= window) return result(ids, estimate, lastLine, true);
+    if (ids.length <= window) return result(ids, estimate, ownLastLine, options.lastLine === undefined);
   }
   if (room < LEAST_TEXT_TOKENS) throw new QuestionTooLongError(bare, window);
 

@@ -6,9 +6,10 @@ import { revealAnswer } from '../reading';
 import { type Source, sourceOf, wholeSource } from '../source';
 import { fileName } from '../tasks';
 import type { Texts } from '../texts';
+import { Dates } from './dates';
 import type { Entry } from './entry';
 import type { History } from './history';
-import { HISTORY_VIEW, oneLine, placeOf, REOPEN_COMMAND, timeOf, titleOf } from './view';
+import { HISTORY_VIEW, oneLine, placeOf, REOPEN_COMMAND, titleOf } from './view';
 
 export interface HistoryDependencies {
   readonly history: History;
@@ -103,10 +104,11 @@ interface EntryItem extends vscode.QuickPickItem {
 }
 
 async function search(deps: HistoryDependencies): Promise<void> {
+  const dates = new Dates(vscode.env.language);
   const items = (await deps.history.entries()).map(
     (entry): EntryItem => ({
       label: titleOf(entry),
-      description: `${placeOf(entry)} · ${new Date(entry.time).toLocaleDateString(vscode.env.language)} ${timeOf(entry)}`,
+      description: `${placeOf(entry)} · ${dates.date(entry.time)} ${dates.clock(entry.time)}`,
       detail: oneLine(entry.answer),
       entry,
     }),

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { plainAsMarkdown } from '../markdown';
 import { askedTitle, fileName, linesText } from '../tasks';
+import { Dates, startOfDay } from './dates';
 import type { Entry } from './entry';
 import type { History } from './history';
 
@@ -23,6 +24,7 @@ function isDay(node: Node): node is Day {
 export class HistoryView implements vscode.Disposable, vscode.TreeDataProvider<Node> {
   private readonly history: History;
   readonly onDidChangeTreeData: vscode.Event<void>;
+  private readonly dates = new Dates(vscode.env.language);
   private readonly view: vscode.Disposable;
 
   constructor(history: History) {
@@ -32,7 +34,7 @@ export class HistoryView implements vscode.Disposable, vscode.TreeDataProvider<N
   }
 
   async getChildren(node?: Node): Promise<Node[]> {
-    if (node === undefined) return byDay(await this.history.entries());
+    if (node === undefined) return byDay(await this.history.entries(), this.dates);
     return isDay(node) ? node.entries : [];
   }
 
@@ -41,11 +43,16 @@ export class HistoryView implements vscode.Disposable, vscode.TreeDataProvider<N
     const item = new vscode.TreeItem(titleOf(node), vscode.TreeItemCollapsibleState.None);
     item.id = node.id;
     item.description = oneLine(node.answer);
-    item.tooltip = tooltip(node);
     item.iconPath = new vscode.ThemeIcon(ICONS[node.asked.task]);
     item.contextValue = 'answer';
     item.command = { command: REOPEN_COMMAND, title: vscode.l10n.t('Show the Answer at Its Text'), arguments: [node] };
     item.accessibilityInformation = { label: [titleOf(node), placeOf(node), node.answer].join(', ') };
+    return item;
+  }
+
+  /** What the mouse is on; to make it for all of them would take a hundred times as long. */
+  resolveTreeItem(item: vscode.TreeItem, node: Node): vscode.TreeItem {
+    if (!isDay(node)) item.tooltip = tooltip(node, this.dates);
     return item;
   }
 
@@ -76,17 +83,13 @@ export function placeOf({ subject }: Entry): string {
   return `${fileName(vscode.Uri.parse(subject.uri))} · ${place}`;
 }
 
-export function timeOf({ time }: Entry): string {
-  return new Date(time).toLocaleTimeString(vscode.env.language, { hour: '2-digit', minute: '2-digit' });
-}
-
 export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
-function tooltip(entry: Entry): vscode.MarkdownString {
-  const { result, answer } = entry;
-  const facts = [placeOf(entry), result.model, timeOf(entry)].join(' · ');
+function tooltip(entry: Entry, dates: Dates): vscode.MarkdownString {
+  const { result, answer, time } = entry;
+  const facts = [placeOf(entry), result.model, dates.clock(time)].join(' · ');
   const text = new vscode.MarkdownString(
     `**${plainAsMarkdown(titleOf(entry))}**\n\n${plainAsMarkdown(answer)}\n\n${plainAsMarkdown(facts)}`,
   );
@@ -94,20 +97,24 @@ function tooltip(entry: Entry): vscode.MarkdownString {
   return text;
 }
 
-function byDay(entries: readonly Entry[]): Day[] {
+function byDay(entries: readonly Entry[], dates: Dates): Day[] {
   const days: Day[] = [];
+  const now = Date.now();
+  let start: number | undefined;
   for (const entry of entries) {
-    const title = dayTitle(new Date(entry.time), new Date());
     const last = days.at(-1);
-    if (last?.title === title) last.entries.push(entry);
-    else days.push({ title, entries: [entry] });
+    if (last !== undefined && startOfDay(entry.time) === start) {
+      last.entries.push(entry);
+      continue;
+    }
+    start = startOfDay(entry.time);
+    days.push({ title: dayTitle(start, startOfDay(now), dates), entries: [entry] });
   }
   return days;
 }
 
-function dayTitle(day: Date, now: Date): string {
-  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
-  if (day.toDateString() === now.toDateString()) return vscode.l10n.t('Today');
-  if (day.toDateString() === yesterday.toDateString()) return vscode.l10n.t('Yesterday');
-  return day.toLocaleDateString(vscode.env.language, { dateStyle: 'long' });
+function dayTitle(day: number, today: number, dates: Dates): string {
+  if (day === today) return vscode.l10n.t('Today');
+  if (day === startOfDay(today - 1)) return vscode.l10n.t('Yesterday');
+  return dates.day(day);
 }

@@ -71,6 +71,19 @@ interface Draft {
   readonly lines: number;
 }
 
+/** Characters: more than any model reads need not be counted. */
+const MOST_COUNTED = 200_000;
+
+/** How many of the first lines have no more than so many characters together; at least one. */
+function linesWithin(lines: readonly string[], most: number): number {
+  let characters = 0;
+  const over = lines.findIndex((line) => {
+    characters += line.length + 1;
+    return characters > most;
+  });
+  return over < 0 ? lines.length : Math.max(1, over);
+}
+
 /** By the ready prompt set for this, with as many of the changed lines as fit beside its examples. */
 async function writeDraft(
   text: string,
@@ -83,7 +96,7 @@ async function writeDraft(
   const { model: chosen, engine } = settings();
   const choice = { engine, ...(chosen === undefined ? {} : { model: chosen }) };
   const lines = changedLines(text);
-  let read = lines.length;
+  let read = linesWithin(lines, MOST_COUNTED);
   const input = (): string => lines.slice(0, read).join('\n');
   for (;;) {
     const count = await server.request<PromptCount>(

@@ -46,6 +46,8 @@ export interface WorkbenchOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Display language. */
   readonly locale?: string;
+  /** Workspace Trust is on, and nobody trusts the workspace. */
+  readonly untrusted?: boolean;
 }
 
 const QUIET_SETTINGS = {
@@ -62,6 +64,11 @@ const QUIET_SETTINGS = {
   'comments.openView': 'never',
   'extensions.ignoreRecommendations': true,
   'security.workspace.trust.enabled': false,
+};
+
+const UNTRUSTED_SETTINGS = {
+  'security.workspace.trust.enabled': true,
+  'security.workspace.trust.startupPrompt': 'never',
 };
 
 const START_TIMEOUT_MS = 60_000;
@@ -89,7 +96,9 @@ export class Workbench {
     options.prepare?.(workspace);
     const data = join(scratch, 'data');
     mkdirSync(join(data, 'User'), { recursive: true });
-    writeFileSync(join(data, 'User', 'settings.json'), JSON.stringify({ ...QUIET_SETTINGS, ...options.settings }));
+    const trust = options.untrusted === true ? UNTRUSTED_SETTINGS : {};
+    const settings = { ...QUIET_SETTINGS, ...trust, ...options.settings };
+    writeFileSync(join(data, 'User', 'settings.json'), JSON.stringify(settings));
     const flanHome = join(scratch, 'flan');
 
     const edition = EDITIONS[options.edition ?? 'current'];
@@ -128,7 +137,7 @@ export class Workbench {
         ...(options.locale === undefined ? [] : ['--locale', options.locale]),
         '--disable-telemetry',
         '--disable-update-check',
-        '--disable-workspace-trust',
+        ...(options.untrusted === true ? [] : ['--disable-workspace-trust']),
         '--disable-getting-started-override',
       ],
       // A process group of its own, so that its many children can be ended with it.

@@ -48,6 +48,20 @@ describe('marked lines', () => {
   });
 });
 
+describe('the beginning of a text', () => {
+  const options = { codec: starter, substituter: new Substituter(starter), policy: 'fold', window: 512 } as const;
+
+  it('is never all of it, even where it fits', () => {
+    const { read } = fitPrompt(frame, 'one\ntwo', { ...options, firstLine: 5, lastLine: 900 });
+    expect(read).toMatchObject({ complete: false, fromLine: 5, toLine: 6, lastLine: 900 });
+  });
+
+  it('is cut as any other', () => {
+    const { read } = fitPrompt(frame, code(200), { ...options, firstLine: 1, lastLine: 900 });
+    expect(read).toEqual({ ...fitted(code(200), 512).read, lastLine: 900 });
+  });
+});
+
 describe('a text over the window', () => {
   for (const window of [100, 512, 2048]) {
     it(`is cut at a line boundary, template intact, and says so: ${window} tokens`, () => {
