@@ -18,7 +18,7 @@ export async function buildInParts({ entry, name, options }) {
   // An earlier build may have had more parts, and whatever is there is packaged.
   const earlier = existsSync(outdir) ? readdirSync(outdir) : [];
   for (const each of earlier) if (each.startsWith(`${name}-`)) rmSync(join(outdir, each));
-  const plugins = [...(options.plugins ?? []), withoutCopies];
+  const plugins = [...(options.plugins ?? []), withoutCopies, withoutVersions];
   const whole = await build({ ...options, entryPoints: [entry], plugins, write: false, metafile: true });
   const groups = grouped(whole.metafile, entry);
   const partOf = new Map(groups.flatMap((group, index) => group.map((module) => [module, index + 1])));
@@ -93,6 +93,20 @@ const withoutCopies = {
     onLoad({ filter: /[\\/]node_modules[\\/]vscode-[^\\/]*[\\/].*\.js$/ }, async ({ path }) => ({
       contents: (await readFile(path, 'utf8')).replaceAll(/__importStar\((require\("[^"]+"\))\)/g, '$1'),
       loader: 'js',
+    }));
+  },
+};
+
+/**
+ * The language client compares the editor's version with the oldest that it works in. `engines` in package.json asks for a
+ * newer one, and the comparison takes longer than to connect.
+ */
+const withoutVersions = {
+  name: 'without-versions',
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^semver\/functions\/(?:parse|satisfies)$/ }, ({ path }) => ({ path, namespace: 'versions' }));
+    onLoad({ filter: /.*/, namespace: 'versions' }, ({ path }) => ({
+      contents: `module.exports = ${path.endsWith('parse') ? '() => ({ prerelease: [] })' : '() => true'};`,
     }));
   },
 };

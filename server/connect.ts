@@ -83,7 +83,7 @@ const TAIL_LINES = 4;
 /** Connects to the running server, or starts one first. Throws ServerStartError or OtherVersionError. */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const paths = flanPaths(options.home ?? flanHome());
-  const found = await find(paths, options.client, { build: buildOf(options.serverPath) });
+  const found = await find(paths, options.client, { build: await buildOf(options.serverPath) });
   if (found !== undefined) return found;
 
   if (!existsSync(options.serverPath)) {

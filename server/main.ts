@@ -94,7 +94,7 @@ async function main(): Promise<void> {
     leave('a fault', 1);
   });
 
-  listener = await listen(paths, { version, build: buildOf(__filename) }, clients);
+  listener = await listen(paths, { version, build: await buildOf(__filename) }, clients);
   if (listener === undefined) {
     log('another server runs');
     process.exit(0);

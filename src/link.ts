@@ -37,6 +37,14 @@ export async function openLinkIfRunning(options: LinkOptions): Promise<Link | un
   return connection === undefined ? undefined : Link.over(connection, options.log);
 }
 
+/**
+ * Requests, notifications and progress are all that is spoken here. The forty language features of the client would be set
+ * up at each connection, for nothing.
+ */
+class PlainClient extends LanguageClient {
+  override registerFeature(): void {}
+}
+
 export class Link {
   /** The server's process. */
   readonly pid: number;
@@ -72,7 +80,7 @@ export class Link {
         for (const listener of listeners) listener();
       });
     });
-    this.client = new LanguageClient(
+    this.client = new PlainClient(
       'flan',
       'Flan',
       () => Promise.resolve({ reader: connection.reader, writer: connection.writer, detached: true }),

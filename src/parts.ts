@@ -10,7 +10,7 @@ interface Part {
 }
 
 /** Others have their turn after so long; the longest module takes some milliseconds more. */
-const TURN_MS = 4;
+const TURN_MS = 2;
 
 /** The editor's host does one thing at a time, and this is a hundred milliseconds of work on a slow machine. */
 export async function loadParts(): Promise<void> {

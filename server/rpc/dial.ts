@@ -1,6 +1,6 @@
 /** Finding the running server: who it is (a small file in `run`), and a connection to its socket. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type Paths, socketAddress } from '../paths';
@@ -16,12 +16,12 @@ export interface ServerInfo {
   readonly build: string;
 }
 
-/** Tells one build of the server from another by what is in its files; some milliseconds. */
-export function buildOf(serverPath: string): string {
+/** Tells one build of the server from another by what is in its files. In pieces: an editor's host has others waiting. */
+export async function buildOf(serverPath: string): Promise<string> {
   const hash = createHash('sha1');
   for (const file of [serverPath, join(dirname(serverPath), 'worker.js')]) {
     try {
-      hash.update(readFileSync(file));
+      for await (const piece of createReadStream(file)) hash.update(piece);
     } catch {
       // Missing: a build of its own kind. Starting it will say what is wrong.
     }
