@@ -8,16 +8,12 @@ import { Editor, launchBrowser } from './support/editor';
 import { FILES } from './support/files';
 import { isAlive, Workbench } from './support/workbench';
 
-/** Lines of a file of two million characters, which is more than the server takes. */
-const HUGE = 45_000;
-
 let workbench: Workbench;
 let browser: Browser;
 let editor: Editor;
 
 beforeAll(async () => {
-  const line = 'Every snapshot is compressed before it is uploaded.\n';
-  workbench = await Workbench.start({ files: { ...FILES, 'huge.txt': line.repeat(HUGE) } });
+  workbench = await Workbench.start({ files: FILES });
   browser = await launchBrowser();
   editor = await Editor.open(browser, workbench);
 });
@@ -121,17 +117,6 @@ describe('without a selection', () => {
     const thread = editor.thread('Explanation · lines 1 to 16');
     await thread.settled();
     expect(await thread.answer()).toBe((await cli(workbench, 'explain', 'retry.py')).text);
-  });
-
-  it('of a huge file is read at its beginning, and the answer says so', async () => {
-    await editor.openFile('huge.txt');
-    await editor.goToLine(1);
-    await editor.page.keyboard.press('Control+a');
-    await editor.command('Flan: Summarize Selection');
-    const thread = editor.thread(`Summary · lines 1 to ${HUGE}`);
-    await thread.settled();
-    expect(await thread.smallPrint()).toMatch(/Only lines 1 to \d+ of 45000 were read/);
-    await editor.picture('huge');
   });
 
   it('an empty file is named as such', async () => {

@@ -1,4 +1,4 @@
-// Tests that take minutes or wait for the editor's own file watching: not part of `npm test`.
+// Tests that take minutes or have not passed often enough: not part of `npm test`.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

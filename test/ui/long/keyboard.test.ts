@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { Editor, launchBrowser } from './support/editor';
-import { FILES } from './support/files';
-import { Workbench } from './support/workbench';
+import { Editor, launchBrowser } from '../support/editor';
+import { FILES } from '../support/files';
+import { Workbench } from '../support/workbench';
 
 let workbench: Workbench;
 let browser: Browser;
