@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { locate } from './locate';
+import { excerptOf, locate } from './locate';
 import { anchor, type Source, wholeRange } from './source';
 import { compare, moved, type Span } from './span';
 import { answerTitle } from './tasks';
@@ -175,11 +175,11 @@ export class Conversation implements vscode.Disposable {
     const lost = text.trim() === '';
     if (lost || reopened) {
       const cancelled = (): boolean => this.looks !== look;
-      const found = await locate(document, { head: wanted }, range.start.line, { cancelled });
+      const found = await locate(document, excerptOf(wanted), range.start.line, { cancelled });
       if (cancelled()) return;
       if (found !== undefined && (found.exact || reopened)) {
         this.place(found);
-        this.settled(found.exact ? 'same' : 'edited');
+        this.settled(document.getText(this.source.range) === wanted ? 'same' : 'edited');
         return;
       }
     }

@@ -2,7 +2,7 @@
  * Finds a text again in a document that may have changed since. Line by line, from its old place outwards, and in turns:
  * a document of a million characters must not hold up whatever else runs in the process. No `vscode`.
  */
-import type { Place, Span } from './span';
+import { compare, type Place, type Span } from './span';
 import { immediate, Turns } from './turns';
 
 /** A text as it is kept: whole, or its beginning and end when it is long. */
@@ -25,6 +25,9 @@ export interface Found extends Span {
   /** The very text, not one that has been edited. */
   readonly exact: boolean;
 }
+
+/** A line takes as long as so many characters of it, at least while the code is new. */
+const LINE_CHARACTERS = 40;
 
 /** Longer texts are kept by so many characters of either end. */
 const MOST_KEPT = 16_000;
@@ -62,7 +65,7 @@ export async function locate(
       if (cancelled() || document.version !== version) throw new Overtaken();
     });
     try {
-      return (await exactly(document, head, tail, near, turns)) ?? (await nearly(document, head, near, turns));
+      return (await exactly(document, head, tail, near, turns)) ?? (await roughly(document, head, tail, near, turns));
     } catch (error) {
       if (!(error instanceof Overtaken)) throw error;
     }
@@ -92,7 +95,7 @@ async function exactly(
     for (const line of distance === 0 ? [middle] : [middle - distance, middle + distance]) {
       if (line < 0 || line > last) continue;
       const { text } = document.lineAt(line);
-      if (turns.over(text.length + 1)) await turns.next();
+      if (turns.over(text.length + LINE_CHARACTERS)) await turns.next();
       const start = { line, character: startIn(text, head) };
       if (start.character < 0 || !(await goesOn(document, head, line, turns))) continue;
       const end = tails === undefined ? endAt(start, head) : await tails.after(start);
@@ -116,7 +119,7 @@ async function goesOn(document: Lines, wanted: readonly string[], line: number, 
   for (let i = 1; i < wanted.length; i++) {
     const { text } = document.lineAt(line + i);
     const is = wanted[i] ?? '';
-    if (turns.over(is.length + 1)) await turns.next();
+    if (turns.over(is.length + LINE_CHARACTERS)) await turns.next();
     if (i === wanted.length - 1 ? !text.startsWith(is) : text !== is) return false;
   }
   return true;
@@ -148,7 +151,7 @@ class Tails {
   async after(place: Place): Promise<Place | undefined> {
     for (let line = place.line; line < this.end; line++) {
       const { text } = this.document.lineAt(line);
-      if (this.turns.over(text.length + 1)) await this.turns.next();
+      if (this.turns.over(text.length + LINE_CHARACTERS)) await this.turns.next();
       const character = startIn(text, this.tail, line === place.line ? place.character : 0);
       if (character >= 0 && (await goesOn(this.document, this.tail, line, this.turns))) {
         return endAt({ line, character }, this.tail);
@@ -159,10 +162,28 @@ class Tails {
   }
 }
 
+/** The lines most like the text; of a long one, from those most like its beginning to those most like its end. */
+async function roughly(
+  document: Lines,
+  head: readonly string[],
+  tail: readonly string[] | undefined,
+  near: number,
+  turns: Turns,
+): Promise<Found | undefined> {
+  const found = await nearly(document, head, near, turns);
+  const rest = found === undefined || tail === undefined ? undefined : await nearly(document, tail, near, turns);
+  return found !== undefined && rest !== undefined && compare(rest.end, found.end) > 0
+    ? { ...found, end: rest.end }
+    : found;
+}
+
 /** Lines as short as a bracket are in every file, and say nothing about where a text is. */
 const TELLING_LENGTH = 4;
 /** Nor do lines that the text itself has more often. */
 const MOST_EQUAL = 16;
+
+/** A vote takes about as long as so many characters that are only read. */
+const VOTE_CHARACTERS = 20;
 
 interface Vote {
   readonly line: number;
@@ -183,7 +204,7 @@ async function nearly(
   const places = new Map<string, number[]>();
   for (const [of, line] of wanted.entries()) {
     const trimmed = line.trim();
-    if (turns.over(line.length + 1)) await turns.next();
+    if (turns.over(line.length + LINE_CHARACTERS)) await turns.next();
     if (trimmed.length < TELLING_LENGTH) continue;
     const known = places.get(trimmed);
     if (known === undefined) places.set(trimmed, [of]);
@@ -206,7 +227,7 @@ async function nearly(
       votes.push({ line, start, of });
       counts.set(start, (counts.get(start) ?? 0) + 1);
     }
-    if (turns.over(text.length + 1 + matching.length * VOTE_CHARACTERS)) await turns.next();
+    if (turns.over(text.length + LINE_CHARACTERS + matching.length * VOTE_CHARACTERS)) await turns.next();
   }
   let best = { start: 0, count: 0 };
   for (const [start, count] of counts) {
@@ -230,6 +251,3 @@ async function nearly(
   const end = { line: to, character: document.lineAt(to).text.length };
   return { start: { line: from, character: 0 }, end, exact: false };
 }
-
-/** A vote takes about as long as so many characters that are only read. */
-const VOTE_CHARACTERS = 10;

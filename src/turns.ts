@@ -1,7 +1,7 @@
 /** Work in portions, so that others in the same process have their turn in between. No `vscode`. */
 
-/** So many characters are read, compared or parsed in some milliseconds. */
-const CHARACTERS_A_TURN = 200_000;
+/** So many characters are read, compared or parsed in some milliseconds, also by code that runs for the first time. */
+const CHARACTERS_A_TURN = 50_000;
 
 export class Turns {
   private readonly portion: number;
