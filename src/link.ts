@@ -6,6 +6,7 @@ import { type CancellationToken, type Disposable, EventEmitter, type LogOutputCh
 import { CloseAction, ErrorAction, LanguageClient, ProgressType } from 'vscode-languageclient/node';
 import { type Connection, connect, connectIfRunning } from '../server/connect';
 import { Method, type PullInfo, type Status } from '../server/protocol';
+import { immediate } from './turns';
 
 export interface LinkOptions {
   readonly serverPath: string;
@@ -60,8 +61,10 @@ export class Link {
   private readonly subscriptions: Disposable[] = [this.statusEmitter, this.pullEmitter];
 
   static async over(connection: Connection, log: LogOutputChannel): Promise<Link> {
+    await immediate();
     const link = new Link(connection, log);
     try {
+      await immediate();
       await link.client.start();
     } catch (error) {
       connection.socket.destroy();
