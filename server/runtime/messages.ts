@@ -74,8 +74,8 @@ export interface JobError {
 
 export type FromWorker =
   | { readonly id: number; readonly kind: 'progress'; readonly progress: Progress }
-  /** The model that was loaded is gone: a new one takes its place. */
-  | { readonly id: number; readonly kind: 'freed' }
+  /** A model is gone: a new one takes its place. `beside`: what is left beside the one used last; absent: that one is gone. */
+  | { readonly id: number; readonly kind: 'freed'; readonly beside?: readonly LoadedBeside[] }
   | { readonly id: number; readonly kind: 'result'; readonly result: Jobs[JobName]['result'] }
   | JobError;
 

@@ -73,8 +73,9 @@ export class ModelService {
   constructor(thread: Thread, resolve: ResolveChoice) {
     this.#thread = thread;
     this.#resolve = resolve;
-    thread.onFreed = () => {
-      this.#loaded = undefined;
+    thread.onFreed = (beside) => {
+      const loaded = this.#loaded;
+      this.#loaded = loaded && beside && { ...loaded, info: { ...loaded.info, beside } };
       this.onStatus();
     };
   }

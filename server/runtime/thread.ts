@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { FlanError } from '../errors';
 import type { Progress } from '../protocol';
 import { fromCode } from '../rpc/errors';
-import type { FromWorker, JobName, Jobs, ToWorker, WorkerSetup } from './messages';
+import type { FromWorker, JobName, Jobs, LoadedBeside, ToWorker, WorkerSetup } from './messages';
 import { SharedStop } from './stop';
 
 const MAX_FAULTS = 3;
@@ -47,7 +47,7 @@ export class ModelThread {
   #used = false;
   #faults = 0;
   #lastFault = '';
-  #onFreed: () => void = () => {};
+  #onFreed: (beside?: readonly LoadedBeside[]) => void = () => {};
 
   /** `file`: the built worker. `log` gets why a thread ended. */
   constructor(file: string, setup: WorkerSetup, log: (line: string) => void) {
@@ -56,8 +56,11 @@ export class ModelThread {
     this.#log = log;
   }
 
-  /** Called when nothing is loaded any more: another model is being loaded, or the thread ended by a fault. */
-  set onFreed(listener: () => void) {
+  /**
+   * Called when the model that was used last is loaded no more: another one is being loaded, or the thread ended by a fault.
+   * With what is left beside it, when only another one is gone.
+   */
+  set onFreed(listener: (beside?: readonly LoadedBeside[]) => void) {
     this.#onFreed = listener;
   }
 
@@ -121,7 +124,7 @@ export class ModelThread {
       return;
     }
     if (message.kind === 'freed') {
-      this.#onFreed();
+      this.#onFreed(message.beside);
       return;
     }
     this.#waiting.delete(message.id);

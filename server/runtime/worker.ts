@@ -111,8 +111,8 @@ class ModelHost {
         if (at < 0) return;
         this.#hosted.splice(at, 1);
         await engine.dispose();
-        // Until then it is told of as the one that is loaded.
-        if (at === this.#hosted.length) this.#send({ id: this.#id, kind: 'freed' });
+        const used = at === this.#hosted.length;
+        this.#send({ id: this.#id, kind: 'freed', ...(used ? {} : { beside: this.#beside() }) });
       },
     };
     this.#hosted.push(hosted);

@@ -30,7 +30,7 @@ const loadedInfo: Loaded = {
 
 class ScriptedThread {
   readonly jobs: Job[] = [];
-  onFreed: () => void = () => {};
+  onFreed: (beside?: Loaded['beside']) => void = () => {};
   disposed = false;
 
   job<N extends JobName>(
@@ -217,6 +217,11 @@ describe('ModelService', () => {
     }
     expect(models).toEqual(['m', 'n']);
     expect(service.status.state).toBe('ready');
+    // Another one than the one that was used last: that one stays loaded.
+    const left = { model: 'o', dir: '/o', engine: 'cpu', device: 'd' };
+    thread.onFreed([left]);
+    expect(service.status).toMatchObject({ state: 'ready', model: 'm', beside: [{ model: 'o', device: 'd' }] });
+    expect(service.held.map(({ dir }) => dir)).toEqual(['/m', '/o']);
     thread.onFreed();
     expect(service.status).toEqual({ state: 'idle', queued: 0 });
     await run(1, 'x', 'n');
