@@ -187,7 +187,7 @@ export interface RepositoryInfo {
   readonly parameters?: number;
   readonly engines?: readonly EngineFit[];
   /** Why it cannot be run, as a sentence. */
-  readonly refused?: { readonly code: string; readonly message: string };
+  readonly refused?: { readonly code: string; readonly message: string; readonly saying?: Saying };
   /** Free on the disk of the models. */
   readonly freeBytes: number;
   /** SPDX or the hub's own name of it, where the repository says one. */

@@ -8,6 +8,7 @@ import { available, fitsOf, type Place } from '../models/recommend';
 import { knownModels } from '../models/registry';
 import type { Paths } from '../paths';
 import type { AvailableModel, RepositoryInfo } from '../protocol';
+import { sayingOf } from '../rpc/errors';
 import { parseConfig, rawConfig, readConfig } from '../weights/config';
 import { parametersOf } from '../weights/layout';
 import type { LoadedBeside } from './messages';
@@ -41,7 +42,7 @@ export async function judged(info: RepositoryInfo, options: AvailableOptions = {
   } catch (error) {
     if (!(error instanceof FlanError)) throw error;
     const { installBytes: _, ...others } = info;
-    return { ...others, refused: { code: error.code, message: error.message } };
+    return { ...others, refused: { code: error.code, message: error.message, ...sayingOf(error) } };
   }
 }
 

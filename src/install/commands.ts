@@ -67,16 +67,19 @@ async function install(deps: InstallDependencies, hub: HubAccess, pulls: Pulls):
   if (info.installed?.same === true) return chooseInstalled(deps.server, deps.settings, info.name);
   const { refused, installBytes = 0 } = info;
   if (refused !== undefined && refused.code !== 'unsupported-model') {
-    throw Object.assign(new Error(refused.message), { data: { code: refused.code } });
+    throw Object.assign(new Error(refused.message), { data: { code: refused.code, saying: refused.saying } });
   }
   if (refused !== undefined) {
-    void vscode.window.showErrorMessage(
+    const another = vscode.l10n.t('Install a Model…');
+    const next = await vscode.window.showErrorMessage(
       vscode.l10n.t(
         '{0} is a model of type {1}. Flan runs T5 encoder-decoders: Flan-T5, Flan-UL2, UL2, T5, mT5, umT5, CodeT5.',
         repository,
         architectureOf(info),
       ),
+      another,
     );
+    if (next === another) await install(deps, hub, pulls);
     return;
   }
   const room = installBytes <= info.freeBytes && (info.engines ?? []).some((engine) => engine.fits);

@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { HubStandIn } from '../../support/hub';
-import { ProxyStandIn } from '../../support/proxy';
-import { Editor, launchBrowser } from '../support/editor';
-import { FILES } from '../support/files';
-import { Workbench } from '../support/workbench';
+import { HubStandIn } from '../support/hub';
+import { ProxyStandIn } from '../support/proxy';
+import { Editor, launchBrowser } from './support/editor';
+import { FILES } from './support/files';
+import { ROOT, Workbench } from './support/workbench';
 
-const FIXTURES = join(__dirname, '..', '..', 'fixtures');
-const CLI = join(__dirname, '..', '..', '..', 'dist', 'cli.js');
+const FIXTURES = join(__dirname, '..', 'fixtures');
+const CLI = join(ROOT, 'dist', 'cli.js');
 const TOKEN = 'hf_test_token';
 
 let hub: HubStandIn;
