@@ -36,7 +36,7 @@ export interface Probe {
 
 export interface Candidate {
   readonly name: EngineName;
-  /** Whether several models may be loaded on it at a time. */
+  /** Whether several models may be loaded on it at a time: it can hold them, and tells how much is left. */
   readonly several: boolean;
   /** Looks for the device; never rejects, and never harms this process. */
   probe(): Promise<Probe>;

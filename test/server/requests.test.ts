@@ -234,8 +234,9 @@ describe('models', () => {
     expect(fp32.timings.loadMs).toBeGreaterThan(0);
     const int8 = await client.run(explain);
     expect(int8.weights).toBe('int8');
-    // It stayed in memory beside the other.
-    expect(int8.timings.loadMs).toBe(0);
-    expect((await client.status()).beside).toHaveLength(1);
+    // It stayed in memory beside the other, where free memory can be told.
+    const stayed = process.platform !== 'darwin';
+    expect(int8.timings.loadMs === 0).toBe(stayed);
+    expect((await client.status()).beside?.length).toBe(stayed ? 1 : undefined);
   });
 });

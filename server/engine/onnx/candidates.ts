@@ -11,7 +11,8 @@ export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu)
   let device = 'GPU (WebGPU)';
   return {
     name: 'webgpu',
-    several: true,
+    // What other models take of a card is not told.
+    several: false,
     needBytes: onnxNeedBytes,
     async probe() {
       const probe = await probeGpu();
@@ -26,7 +27,8 @@ export function webgpuCandidate(probeGpu: () => Promise<GpuProbe> = probeWebGpu)
 export function cpuCandidate(): Candidate {
   return {
     name: 'cpu',
-    several: true,
+    // As below: what is free there does not change when a model is loaded.
+    several: process.platform !== 'darwin',
     needBytes: onnxNeedBytes,
     async probe(): Promise<Probe> {
       const said = cpuName(defaultThreads());
