@@ -72,6 +72,8 @@ it('an answer is asked for, copied and tried again', async () => {
   const thread = editor.thread('Explanation · lines 4 to 12');
   await thread.settled();
   const answer = await thread.answer();
+  // The editor would open its list of comments with the first thread.
+  expect(await page.locator('.comments-panel').count()).toBe(0);
 
   await command('Flan: Copy the Answer');
   await expect.poll(() => page.evaluate<string>('navigator.clipboard.readText()')).toBe(answer);

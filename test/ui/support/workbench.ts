@@ -61,7 +61,6 @@ const QUIET_SETTINGS = {
   'git.enabled': false,
   'editor.accessibilitySupport': 'off',
   'editor.minimap.enabled': false,
-  'comments.openView': 'never',
   'extensions.ignoreRecommendations': true,
   'security.workspace.trust.enabled': false,
 };
