@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Editor, launchBrowser, type Thread } from '../support/editor';
-import { FILES } from '../support/files';
-import { Workbench } from '../support/workbench';
+import { Editor, launchBrowser, type Thread } from './support/editor';
+import { FILES } from './support/files';
+import { Workbench } from './support/workbench';
 
 let workbench: Workbench;
 let browser: Browser;
