@@ -1,6 +1,7 @@
 /** Where prompt sets are kept: as files of a workspace folder, and in the profile, which settings sync carries along. */
 import * as vscode from 'vscode';
 import { PROMPTS_FOLDER, type PromptFiles } from '../../server/prompts/store';
+import { PROFILE_SETS } from './profile';
 
 /** Through the editor's own file system: the workspace may be on another machine. */
 export function workspaceFiles(folder: vscode.Uri): PromptFiles {
@@ -35,23 +36,20 @@ export async function writeWhole(uri: vscode.Uri, text: string): Promise<void> {
   }
 }
 
-const PROFILE_KEY = 'flan.promptSets';
-
 type Texts = Readonly<Record<string, string>>;
 
 /** Calls itself a folder, and is one value of the global state: file name to text. */
-export function profileFiles(state: vscode.Memento & { setKeysForSync(keys: readonly string[]): void }): PromptFiles {
-  state.setKeysForSync([PROFILE_KEY]);
-  const texts = (): Texts => state.get<Texts>(PROFILE_KEY, {});
+export function profileFiles(state: vscode.Memento): PromptFiles {
+  const texts = (): Texts => state.get<Texts>(PROFILE_SETS, {});
   return {
     list: async () => Object.keys(texts()).filter((name) => !name.includes('/')),
     read: async (name) => texts()[name],
     write: async (name, text) => {
-      await state.update(PROFILE_KEY, { ...texts(), [name]: text });
+      await state.update(PROFILE_SETS, { ...texts(), [name]: text });
     },
     remove: async (name) => {
       const { [name]: _removed, ...others } = texts();
-      await state.update(PROFILE_KEY, others);
+      await state.update(PROFILE_SETS, others);
     },
   };
 }

@@ -13,6 +13,7 @@ import type { Settings } from '../settings';
 import type { Texts } from '../texts';
 import type { PanelAction } from './messages';
 import type { Panel, SelectionUse } from './panel';
+import { SYNCED_KEYS } from './profile';
 
 export const VIEW_ID = 'flan.prompts';
 
@@ -64,6 +65,8 @@ export class Prompts implements vscode.Disposable {
 
   register(answers: Answers, texts: Texts): vscode.Disposable {
     const { registerCommand } = vscode.commands;
+    // At every start: a version of the extension that has not said it yet would have nothing synchronized.
+    this.deps.context.globalState.setKeysForSync(SYNCED_KEYS);
     const runOnSelection = async (slot?: number): Promise<void> => {
       const prompts = await (await this.load()).chooseToRun(slot);
       if (prompts === undefined) return;

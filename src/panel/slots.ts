@@ -1,10 +1,9 @@
 /** Numbered slots: a command each, since a key can be bound to a command but not to a prompt set. */
 import type * as vscode from 'vscode';
 import type { SetInfo } from './messages';
+import { PROMPT_SLOTS } from './profile';
 
 export const SLOTS = [1, 2, 3, 4, 5, 6, 7, 8, 9] as const;
-
-const KEY = 'flan.promptSlots';
 
 type Assigned = Readonly<Record<string, string>>;
 
@@ -37,7 +36,7 @@ export class Slots {
         ([at, other]) => other !== id && !(gives && Number(at) === slot),
       );
       const added = memento === own && slot !== undefined ? [[String(slot), id]] : [];
-      await memento.update(KEY, Object.fromEntries([...kept, ...added]));
+      await memento.update(PROMPT_SLOTS, Object.fromEntries([...kept, ...added]));
     }
   }
 
@@ -50,6 +49,6 @@ export class Slots {
   }
 
   private assigned(memento: vscode.Memento): Assigned {
-    return memento.get<Assigned>(KEY, {});
+    return memento.get<Assigned>(PROMPT_SLOTS, {});
   }
 }

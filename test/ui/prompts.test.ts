@@ -9,6 +9,15 @@ import { PromptView, textOf } from './support/prompts';
 import { Workbench } from './support/workbench';
 
 const TABLE = { 'pairs.csv': 'id,text,label\n1,"disk, full",disk\n2,no route to host,network\n' };
+const GALLERY = [
+  'Classify a log line',
+  'Name a function',
+  'Commit message from a diff',
+  'Extract fields',
+  'Translate an error',
+  'Sentiment',
+  'Name a unit test',
+];
 const WAIT = { timeout: 60_000 };
 
 let workbench: Workbench;
@@ -43,6 +52,10 @@ describe('a prompt set', () => {
 
   it('is made by hand and saved as a file that can be read', async () => {
     await view.button('New Prompt Set…').click();
+    await editor.quickPickRows.filter({ hasText: 'Empty' }).waitFor(WAIT);
+    const offered = (await editor.quickPickRows.locator('.label-name').allInnerTexts()).map((text) => text.trim());
+    expect(offered).toEqual(expect.arrayContaining([...GALLERY]));
+    await editor.picture('prompts-gallery');
     await view.pick('Empty');
     await view.answerBox('Kinds of log lines');
     await view.pick('Workspace');

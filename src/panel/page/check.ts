@@ -41,7 +41,15 @@ export function checkedFacts(app: App, row: Row, index: number): TemplateResult 
     }
     ${own === undefined ? nothing : likelihood(own.perToken, own.logprob, own.tokens)}
     ${compared === undefined ? nothing : change(compared, own?.perToken)}
-    ${isOdd(app, row, index) ? html`<span class="odd-note">${icon('warning')}${t('stands out')}</span>` : nothing}
+    ${
+      isOdd(app, row, index)
+        ? html`<span
+            class="odd-note"
+            title=${t('The model finds this output much less likely than those of the other examples: look whether it is right.')}
+            >${icon('warning')}${t('stands out')}</span
+          >`
+        : nothing
+    }
   </div>`;
 }
 

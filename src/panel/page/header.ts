@@ -78,7 +78,7 @@ function trouble(open: OpenSet): TemplateResult | typeof nothing {
   }
   if (!open.conflict) return nothing;
   return message('warning', t('The file was changed elsewhere. Your unsaved changes are kept here.'), [
-    button(t('Use the File'), () => act('useFile'), { secondary: true }),
-    button(t('Keep Mine'), () => act('keepEdit'), { secondary: true }),
+    button(t('Use the File'), () => act('useFile'), { secondary: true, id: 'use-file' }),
+    button(t('Keep Mine'), () => act('keepEdit'), { secondary: true, id: 'keep-edit' }),
   ]);
 }

@@ -1,6 +1,6 @@
 // What the prompt-set view runs: the meter, one text, a selection, many inputs, checks, and threads by command. All of it
 // equals what the command line says of the same set.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -57,6 +57,8 @@ beforeAll(async () => {
     files: { ...FILES, ...SETS },
     settings: { 'workbench.colorTheme': 'Dark Modern', 'window.autoDetectColorScheme': false },
   });
+  const keys = [{ key: 'ctrl+alt+2', command: 'flan.runPromptSet2' }];
+  writeFileSync(join(workbench.userData, 'User', 'keybindings.json'), JSON.stringify(keys));
   browser = await launchBrowser();
   editor = await Editor.open(browser, workbench);
   view = new PromptView(editor, workbench);
@@ -221,7 +223,7 @@ describe('a check', () => {
 });
 
 describe('Run Prompt Set', () => {
-  it('answers in a thread under the selection, by its slot too', async () => {
+  it('answers in a thread under the selection: from the menu, by a key, from the palette', async () => {
     await editor.command('Flan: Assign the Prompt Set to a Slot…');
     await view.pick('Slot 2');
     await view.page.getByText('Slot 2').waitFor(WAIT);
@@ -240,7 +242,10 @@ describe('Run Prompt Set', () => {
     await editor.closeThreads();
     await editor.openFile('log.csv');
     await editor.selectLines(3, 3);
-    await editor.command('Flan: Run Prompt Set in Slot 2');
+    await editor.page.keyboard.press('Control+Alt+2');
     await editor.thread('Kinds · line 3').settled();
+    await editor.command('Flan: Run Prompt Set…');
+    await view.pick('Free');
+    await editor.thread('Free · line 3').settled();
   });
 });

@@ -1,4 +1,5 @@
 /** Every state of the prompt-set view, one after the other: for pictures and accessibility scans in any language. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { PromptView } from './prompts';
@@ -22,8 +23,9 @@ export function looksFiles(name: string, empty: string): Record<string, string> 
     options: ['disk', 'network', 'memory'],
     examples: [
       { input: 'write failed: no space left on device', output: 'disk' },
-      { input: 'no route to host', output: 'network' },
-      { input: 'java heap space exhausted', output: 'memory' },
+      { input: 'disk quota exceeded', output: 'disk' },
+      { input: 'disk sda is full', output: 'disk' },
+      // Wrong, and far from what the others let the model expect: it stands out.
       { input: 'read error on /dev/sda', output: 'network' },
       { input: 'cannot resolve host db.local', output: 'network', off: true },
     ],
@@ -52,6 +54,8 @@ export function looks(view: PromptView, name: string, empty: string): readonly L
   const fold = async (...sections: readonly string[]) => {
     for (const section of sections) await page.locator(`#title-${section}`).click();
   };
+  const file = join(workbench.workspace, '.flan', 'prompts', 'log.json');
+  let saved = '';
   const part = (row: number, which: string) => view.example(row).locator(`[data-part="${which}"]`);
   return [
     {
@@ -76,11 +80,35 @@ export function looks(view: PromptView, name: string, empty: string): readonly L
         await page.locator('#keep-baseline').click(WAIT);
         await page.locator('.baseline').waitFor(WAIT);
         await page.locator('.total').waitFor(WAIT);
+        await view.example(4).locator('.odd-note').waitFor(WAIT);
+        expect(await page.locator('.odd-note').count()).toBe(1);
+      },
+    },
+    {
+      name: 'compared',
+      reach: async () => {
+        await part(4, 'output').fill('disk');
+        await page.locator('#check').click();
+        await page.locator('.odd-note').waitFor({ ...WAIT, state: 'detached' });
+        await page.locator('#keep-baseline').waitFor(WAIT);
+        await page.locator('.check-line .better').first().waitFor(WAIT);
+      },
+    },
+    {
+      name: 'conflict',
+      reach: async () => {
+        saved = readFileSync(file, 'utf8');
+        writeFileSync(file, JSON.stringify({ ...JSON.parse(saved), instruction: 'What failed?' }));
+        await page.locator('#use-file').waitFor(WAIT);
+        await page.locator('.header').scrollIntoViewIfNeeded();
       },
     },
     {
       name: 'deleted',
       reach: async () => {
+        writeFileSync(file, saved);
+        await page.locator('#use-file').waitFor({ ...WAIT, state: 'detached' });
+        await page.locator('#revert').click();
         await part(1, 'delete').click();
         await page.locator('.undo').waitFor(WAIT);
       },
