@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { createVSIX, listFiles } from '@vscode/vsce';
+import { packagedReadme } from './readme.mjs';
 import { must, root } from './setup.mjs';
 
 const target = `${process.platform}-${process.arch}`;
@@ -22,6 +23,8 @@ must(process.execPath, ['esbuild.mjs', '--minify']);
 
 mkdirSync(join(root, 'artifacts'), { recursive: true });
 const ignoreFile = join(root, 'artifacts', '.vscodeignore');
+const readmePath = 'artifacts/README.md';
+writeFileSync(join(root, readmePath), packagedReadme(readFileSync(join(root, 'README.md'), 'utf8')));
 const allowed = readFileSync(join(root, '.vscodeignore'), 'utf8');
 writeFileSync(ignoreFile, `${allowed}${native.map((folder) => `!${folder}/**\n`).join('')}`);
 
@@ -31,12 +34,13 @@ await createVSIX({
   packagePath: partial,
   target,
   ignoreFile,
+  readmePath,
   allowMissingRepository: true,
   rewriteRelativeLinks: false,
 });
 renameSync(partial, out);
 
-const files = await listFiles({ cwd: root, ignoreFile });
+const files = await listFiles({ cwd: root, ignoreFile, readmePath });
 const groups = new Map();
 for (const file of files) {
   const [first = '', second = '', third = ''] = file.split('/');
@@ -45,6 +49,7 @@ for (const file of files) {
   groups.set(name, { count: group.count + 1, bytes: group.bytes + statSync(join(root, file)).size });
 }
 rmSync(ignoreFile);
+rmSync(join(root, readmePath));
 
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`.padStart(10);
 for (const [name, { count, bytes }] of [...groups].sort((a, b) => b[1].bytes - a[1].bytes)) {

@@ -1,9 +1,8 @@
 import * as vscode from 'vscode';
 import type { AvailableModel, DoctorItem } from '../server/protocol';
 import type { Server } from './client';
-import { fitSentence, size } from './install/words';
+import { fitSentence, shortCount, size } from './install/words';
 import { plainAsMarkdown } from './markdown';
-import { shortCount } from './models';
 import { translated } from './translated';
 
 const SCHEME = 'flan-report';

@@ -5,6 +5,13 @@ import { plainAsMarkdown, small } from './markdown';
 /** `vscode.l10n.t`, passed in so that these lines can be tested without an editor. */
 export type Translate = (message: string, ...args: (string | number)[]) => string;
 
+/** A device as the server calls it, with the number of a processor's threads in the language of `t`. */
+export function deviceName(device: string, t: Translate): string {
+  const [, name, count] = /^(.*) \((\d+) threads?\)$/.exec(device) ?? [];
+  if (name === undefined || count === undefined) return device;
+  return count === '1' ? t('{0} (1 thread)', name) : t('{0} ({1} threads)', name, count);
+}
+
 /**
  * The lines under a finished answer, as Markdown: first model, device and time; then, only if there is something to say,
  * what was not read, what was cut off, and which characters the model cannot see.
@@ -16,7 +23,7 @@ export function footer(result: KeptResult, seconds: number, t: Translate): strin
 }
 
 export function footerLines(result: KeptResult, seconds: number, t: Translate): string[] {
-  const facts = [result.model, result.device, t('{0} s', formatSeconds(seconds))];
+  const facts = [result.model, deviceName(result.device, t), t('{0} s', formatSeconds(seconds))];
   if (result.finishReason === 'cancelled') facts.push(t('stopped'));
   const lines = [facts.join(' · ')];
   const { read } = result;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { EngineChoice, ModelInfo } from '../server/protocol';
 import type { Server } from './client';
+import { shortCount, size } from './install/words';
 import { type Settings, writeSetting } from './settings';
 
 interface ModelItem extends vscode.QuickPickItem {
@@ -98,16 +99,10 @@ function modelItems(models: readonly ModelInfo[], chosen: string | undefined): M
 }
 
 function facts(model: ModelInfo): string {
-  const parts = [vscode.l10n.t('{0} parameters', shortCount(model.parameters)), `${(model.bytes / 1e9).toFixed(2)} GB`];
+  const parts = [vscode.l10n.t('{0} parameters', shortCount(model.parameters)), size(model.bytes)];
   if (model.form === 'original') parts.push(vscode.l10n.t('converted at the first use'));
   if (model.demo) parts.push(vscode.l10n.t('demonstration model'));
   return parts.join(' · ');
-}
-
-/** 19.5 B, 26 M. */
-export function shortCount(count: number): string {
-  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} B`;
-  return `${Math.round(count / 1e6)} M`;
 }
 
 async function pickFolder(): Promise<string | undefined> {

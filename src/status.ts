@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { Status } from '../server/protocol';
 import type { Server, ServerState } from './client';
+import { deviceName } from './footer';
 
 /** The item in the status bar: which model, on which device, and what it is doing. A click opens the menu. */
 export class StatusItem implements vscode.Disposable {
@@ -42,7 +43,7 @@ function appearance(state: ServerState): { icon: string; label: string } {
       return { icon: 'error', label: 'Flan' };
     case 'on': {
       const { status } = state;
-      const where = [status.model ?? 'Flan', status.device].filter((part) => part !== undefined).join(' · ');
+      const where = [status.model ?? 'Flan', deviceOf(status)].filter((part) => part !== '').join(' · ');
       return { icon: STATE_ICONS[status.state], label: where };
     }
   }
@@ -71,7 +72,7 @@ export function describeState(state: ServerState): string {
 
 function describeStatus(status: Status): string {
   const model = status.model ?? '';
-  const device = status.device ?? '';
+  const device = deviceOf(status);
   switch (status.state) {
     case 'idle':
       return vscode.l10n.t('Running, no model loaded. It loads with your next question.');
@@ -99,4 +100,8 @@ function tooltip(state: ServerState, description: string): vscode.MarkdownString
   }
   text.appendMarkdown('\n\n').appendText(vscode.l10n.t('Everything runs on this machine. Click for the menu.'));
   return text;
+}
+
+function deviceOf({ device = '' }: Status): string {
+  return deviceName(device, vscode.l10n.t);
 }

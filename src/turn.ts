@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Progress } from '../server/protocol';
-import { footer } from './footer';
+import { deviceName, footer } from './footer';
 import type { Asked, KeptResult } from './history/entry';
 import { plainAsMarkdown } from './markdown';
 import { explainError, type Remedy, remediesFor } from './remedies';
@@ -175,7 +175,7 @@ export function progressNote(progress: Exclude<Progress, { kind: 'text' }>): str
     case 'loading':
       return loadingText(progress);
     case 'encoding':
-      return vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, progress.device);
+      return vscode.l10n.t('Reading {0} tokens on {1}…', progress.tokens, deviceName(progress.device, vscode.l10n.t));
     case 'voting':
       return vscode.l10n.t('{0} of {1} samples', progress.finished, progress.of);
   }

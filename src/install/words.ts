@@ -1,13 +1,19 @@
 /** How models, their sizes and their way onto this machine are worded. */
 import * as vscode from 'vscode';
 import type { AvailableModel, EngineFit, PullInfo, RepositoryInfo, Words } from '../../server/protocol';
-import { shortCount } from '../models';
+import { deviceName } from '../footer';
 
 /** 3.1 GB, 78 MB, 515 kB: decimal, as disks are sold. */
 export function size(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
   if (bytes >= 1e6) return `${Math.round(bytes / 1e6)} MB`;
   return `${Math.ceil(bytes / 1e3)} kB`;
+}
+
+/** 19.5 B, 26 M. */
+export function shortCount(count: number): string {
+  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} B`;
+  return `${Math.round(count / 1e6)} M`;
 }
 
 /** The sentence in the language of the editor. */
@@ -38,11 +44,12 @@ export function fitSentence(model: Pick<AvailableModel, 'diskFits' | 'engines' |
     'Too little memory now: it needs {0}, and {1} are free on {2}.',
     size(closest.needBytes),
     size(closest.freeBytes ?? 0),
-    closest.device,
+    deviceName(closest.device, vscode.l10n.t),
   );
 }
 
-function fitsOn({ device, needBytes, freeBytes }: EngineFit): string {
+function fitsOn({ device: named, needBytes, freeBytes }: EngineFit): string {
+  const device = deviceName(named, vscode.l10n.t);
   return freeBytes === undefined
     ? vscode.l10n.t('Fits on {0}: it needs {1} of memory.', device, size(needBytes))
     : vscode.l10n.t('Fits on {0}: it needs {1} of memory, and {2} are free.', device, size(needBytes), size(freeBytes));

@@ -16,7 +16,7 @@ import {
   type RunManyResult,
 } from '../../server/protocol';
 import { messageOf } from '../errors';
-import { formatSeconds } from '../footer';
+import { deviceName, formatSeconds } from '../footer';
 import { Throttle } from '../throttle';
 import { type Asking, failureOf, modelChoice, noteOf, translatedOutcome } from './asking';
 import { Journal } from './journal';
@@ -214,7 +214,11 @@ export class Many {
         cancellation.token,
       );
       const seconds = (Date.now() - started) / 1000;
-      this.facts = [result.model, result.device, vscode.l10n.t('{0} s', formatSeconds(seconds))].join(' · ');
+      this.facts = [
+        result.model,
+        deviceName(result.device, vscode.l10n.t),
+        vscode.l10n.t('{0} s', formatSeconds(seconds)),
+      ].join(' · ');
     } catch (error) {
       this.problem = failureOf(error, cancellation.token, this.deps.asking);
     } finally {

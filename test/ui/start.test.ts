@@ -89,3 +89,9 @@ it('the walkthrough shows a picture for each step, and its sample is explained',
   expect((await thread.answer()).length).toBeGreaterThan(10);
   await editor.picture('sample-explained');
 });
+
+it('the README in the package has no pictures and links that the page of an extension cannot show', () => {
+  const readme = readFileSync(join(workbench.installed(), 'readme.md'), 'utf8');
+  expect(readme).toContain('# Flan');
+  expect(readme.match(/!\[|\]\((?!https:)/g)).toBeNull();
+});

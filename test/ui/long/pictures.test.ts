@@ -34,8 +34,17 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
     workbench.changeSettings({ 'workbench.colorTheme': name, 'window.autoDetectColorScheme': false });
     const editor = await Editor.open(browser, workbench);
     const picture = (view: string) => editor.picture(`${view}-${language}-${theme}`);
+    /** The editor explains what the mouse happens to rest on. */
+    const pictureOfList = async (view: string) => {
+      await editor.page.mouse.move(1000, 740);
+      await editor.page.waitForTimeout(500);
+      await picture(view);
+    };
     const command = (key: string) => editor.command(`Flan: ${title(key)}`);
     const thread: Thread = editor.threads;
+    // Pages of views that are hidden are kept.
+    const webview = () =>
+      editor.page.locator('iframe.webview.ready:visible').last().contentFrame().frameLocator('#active-frame');
     const ask = async (file: string, from: number, to: number): Promise<void> => {
       await command('command.removeAnswers');
       await editor.command('View: Show Explorer');
@@ -69,25 +78,26 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
       await picture('history');
       await command('history.search');
       await editor.quickPickRows.first().waitFor();
-      await picture('history-search');
+      await pictureOfList('history-search');
       await editor.page.keyboard.press('Escape');
 
       await command('command.chooseModel');
       await editor.quickPickRows.filter({ hasText: automatic }).first().waitFor({ timeout: 60_000 });
-      await picture('models');
+      await pictureOfList('models');
       await editor.page.keyboard.press('Escape');
       await command('command.installModel');
       await editor.quickPickRows.filter({ hasText: 'google/flan-t5-base' }).first().waitFor({ timeout: 60_000 });
-      await picture('install');
+      await pictureOfList('install');
       await editor.page.keyboard.press('Escape');
 
       await editor.statusItem.click();
       await editor.quickPickRows.nth(5).waitFor();
-      await picture('menu');
+      await pictureOfList('menu');
       await editor.page.keyboard.press('Escape');
 
+      await editor.command('View: Close Primary Side Bar');
       await command('command.doctor');
-      const page = editor.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
+      const page = webview();
       await page.locator('table').nth(1).waitFor({ timeout: 60_000 });
       await picture('doctor');
 
@@ -95,11 +105,19 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
       await editor.page.locator('.settings-editor .setting-item-contents').first().waitFor();
       await picture('settings');
 
-      await editor.command('View: Close Primary Side Bar');
       await command('command.getStarted');
       await editor.page.locator('.gettingStartedContainer .getting-started-step').nth(3).waitFor();
       await picture('walkthrough');
       expect(await editor.page.locator('.getting-started-step').count()).toBe(4);
+
+      await editor.command('View: Close All Editors');
+      await editor.command('Extensions: Show Installed Extensions');
+      await editor.page.locator('.extensions-list .monaco-list-row', { hasText: 'Flan' }).first().click();
+      const readme = webview();
+      await readme.locator('h2').nth(1).waitFor({ timeout: 60_000 });
+      await picture('details');
+      // What cannot be shown or followed there is not in it.
+      expect(await readme.locator('img, a[href]:not([href^="http"]):not([href^="#"])').count()).toBe(0);
     } catch (error) {
       await picture('failed-pictures');
       throw error;

@@ -8,8 +8,8 @@ import { PromptView } from '../support/prompts';
 import { Workbench } from '../support/workbench';
 
 const LANGUAGES = [
-  { language: 'english', locale: undefined, set: 'Topics of log lines', empty: 'Fields of a form' },
-  { language: 'chinese', locale: 'zh-cn', set: '日志行分类', empty: '表单字段' },
+  { language: 'en', locale: undefined, set: 'Topics of log lines', empty: 'Fields of a form' },
+  { language: 'zh', locale: 'zh-cn', set: '日志行分类', empty: '表单字段' },
 ] as const;
 
 let browser: Browser;
@@ -55,7 +55,7 @@ describe.for(LANGUAGES)('in $language', ({ language, locale, set, empty }) => {
     for (const [kind, theme] of Object.entries(THEMES)) {
       await changeTheme(view, theme);
       scans[kind] = await view.violations();
-      await editor.picture(`prompts-${language}-welcome-${kind}`);
+      await editor.picture(`prompts-welcome-${language}-${kind}`);
     }
     expect(Object.entries(scans).filter(([, violations]) => violations.length > 0)).toEqual([]);
   });
@@ -66,7 +66,7 @@ describe.for(LANGUAGES)('in $language', ({ language, locale, set, empty }) => {
     for (const { name, reach } of looks(view, set, empty)) {
       await reach();
       scans[name] = await view.violations();
-      await editor.picture(`prompts-${language}-${name}-${kind}`);
+      await editor.picture(`prompts-${name}-${language}-${kind}`);
     }
     expect(Object.entries(scans).filter(([, violations]) => violations.length > 0)).toEqual([]);
   });

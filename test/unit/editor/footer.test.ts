@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { RunResult } from '../../../server/protocol';
-import { footerLines, formatSeconds } from '../../../src/footer';
+import { deviceName, footerLines, formatSeconds } from '../../../src/footer';
 
 const t = (message: string, ...args: (string | number)[]): string =>
   message.replace(/\{(\d+)\}/g, (_, index) => String(args[Number(index)]));
@@ -24,6 +24,14 @@ const complete: RunResult = {
 describe('the lines under an answer', () => {
   it('are one line when all went well', () => {
     expect(footerLines(complete, 1.234, t)).toEqual(['starter · CPU (2 threads) · 1.2 s']);
+  });
+
+  it('count the threads of a processor in the language of the editor', () => {
+    const chinese = (message: string, ...args: (string | number)[]) =>
+      t(message === '{0} ({1} threads)' ? '{0}（{1} 个线程）' : message, ...args);
+    expect(footerLines(complete, 1, chinese)).toEqual(['starter · CPU（2 个线程） · 1.0 s']);
+    expect(deviceName('NVIDIA H100 (80 GB)', chinese)).toBe('NVIDIA H100 (80 GB)');
+    expect(deviceName('CPU X (1 thread)', t)).toBe('CPU X (1 thread)');
   });
 
   it('do not mention white space that was read as a space', () => {

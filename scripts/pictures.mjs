@@ -1,0 +1,117 @@
+/**
+ * `npm run pictures`: the pictures of README and docs/pictures.md from the screenshots that the tests of all views leave in
+ * artifacts/ui (`npm run test:ui:long` takes them). Every view becomes a sheet of its themes (columns) and languages (rows),
+ * and those of README a picture of their own. The browser of the tests scales and compresses them.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { root } from './setup.mjs';
+
+const THEMES = ['light', 'dark', 'contrast'];
+const LANGUAGES = ['en', 'zh'];
+const SHOTS = join(root, 'artifacts', 'ui');
+const OUT = join(root, 'docs', 'pictures');
+
+/** Pixels; the screenshots are 1280 wide. */
+const TILE_WIDTH = 520;
+const README_WIDTH = 1000;
+const QUALITY = 0.72;
+
+/** In the order of docs/pictures.md; `readme`: the language and theme that README shows. */
+const VIEWS = [
+  { name: 'answer', title: 'An answer', readme: 'en-light' },
+  { name: 'writing', title: 'An answer being written' },
+  { name: 'stopped', title: 'An answer that was stopped' },
+  { name: 'error', title: 'A question without an answer' },
+  { name: 'history', title: 'History', readme: 'en-light' },
+  { name: 'history-search', title: 'Search in the history' },
+  { name: 'prompts-welcome', title: 'Prompt sets: the first page' },
+  { name: 'prompts-empty', title: 'Prompt sets: a new set' },
+  { name: 'prompts-settings', title: 'Prompt sets: instruction, options and settings' },
+  { name: 'prompts-checked', title: 'Prompt sets: examples checked, the odd one marked' },
+  { name: 'prompts-compared', title: 'Prompt sets: checked again after an edit' },
+  { name: 'prompts-conflict', title: 'Prompt sets: the file was changed elsewhere' },
+  { name: 'prompts-deleted', title: 'Prompt sets: an example deleted' },
+  { name: 'prompts-broken', title: 'Prompt sets: a file that cannot be read' },
+  { name: 'prompts-too-long', title: 'Prompt sets: what does not fit' },
+  { name: 'prompts-error', title: 'Prompt sets: a run that is refused' },
+  { name: 'prompts-answer', title: 'Prompt sets: an answer and its rivals' },
+  { name: 'prompts-selection', title: 'Prompt sets: on the selection' },
+  { name: 'prompts-file', title: 'Prompt sets: on the lines of a file' },
+  { name: 'models', title: 'Choosing the model' },
+  { name: 'install', title: 'Installing a model' },
+  { name: 'menu', title: 'The menu of the status bar' },
+  { name: 'doctor', title: 'What this machine can run' },
+  { name: 'settings', title: 'Settings' },
+  { name: 'walkthrough', title: 'Get started' },
+  { name: 'details', title: 'The page of the extension' },
+];
+
+/** Runs in the browser. `tiles` are addresses of pictures, drawn `columns` in a row; gives an address, too. */
+async function draw({ tiles, columns, width, quality, gap }) {
+  const images = await Promise.all(
+    tiles.map(async (source) => {
+      const image = new Image();
+      image.src = source;
+      await image.decode();
+      return image;
+    }),
+  );
+  const height = Math.round((width * images[0].height) / images[0].width);
+  const canvas = document.createElement('canvas');
+  canvas.width = columns * width + (columns - 1) * gap;
+  canvas.height = Math.ceil(tiles.length / columns) * (height + gap) - gap;
+  const context = canvas.getContext('2d');
+  context.imageSmoothingQuality = 'high';
+  context.fillStyle = '#808080';
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  for (const [index, image] of images.entries()) {
+    const [x, y] = [(index % columns) * (width + gap), Math.floor(index / columns) * (height + gap)];
+    context.drawImage(image, x, y, width, height);
+  }
+  return canvas.toDataURL('image/webp', quality);
+}
+
+const shot = (view, look) => join(SHOTS, `${view}-${look}.png`);
+const looks = LANGUAGES.flatMap((language) => THEMES.map((theme) => `${language}-${theme}`));
+const missing = VIEWS.flatMap(({ name }) => looks.map((look) => shot(name, look))).filter((file) => !existsSync(file));
+if (missing.length > 0) {
+  console.error(
+    `${missing.length} screenshots are missing, ${missing[0]} is the first: npm run test:ui:long takes them.`,
+  );
+  process.exit(1);
+}
+
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--headless', '--no-sandbox'] });
+const page = await browser.newPage();
+const address = (file) => `data:image/png;base64,${readFileSync(file).toString('base64')}`;
+let total = 0;
+async function write(name, files, layout) {
+  const picture = await page.evaluate(draw, { tiles: files.map(address), quality: QUALITY, gap: 4, ...layout });
+  const bytes = Buffer.from(picture.slice(picture.indexOf(',') + 1), 'base64');
+  writeFileSync(join(OUT, `${name}.webp`), bytes);
+  total += bytes.length;
+}
+
+mkdirSync(OUT, { recursive: true });
+for (const old of readdirSync(OUT)) rmSync(join(OUT, old));
+const lines = [
+  '# Pictures',
+  '',
+  'Every view in a light, a dark and a high-contrast theme, in English and in Simplified Chinese, as the tests see them. The',
+  "editor's own words stay English in the tests, because its language pack is not installed there. Made by `npm run pictures`.",
+  '',
+];
+for (const { name, title, readme } of VIEWS) {
+  await write(
+    name,
+    looks.map((look) => shot(name, look)),
+    { columns: THEMES.length, width: TILE_WIDTH },
+  );
+  lines.push(`## ${title}`, '', `![${title}: three themes, two languages](pictures/${name}.webp)`, '');
+  if (readme !== undefined) await write(`readme-${name}`, [shot(name, readme)], { columns: 1, width: README_WIDTH });
+}
+await browser.close();
+writeFileSync(join(root, 'docs', 'pictures.md'), `${lines.join('\n').trimEnd()}\n`);
+console.log(`${VIEWS.length} views, ${(total / 1e6).toFixed(2)} MB in docs/pictures`);
