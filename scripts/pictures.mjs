@@ -13,8 +13,10 @@ const LANGUAGES = ['en', 'zh'];
 const SHOTS = join(root, 'artifacts', 'ui');
 const OUT = join(root, 'docs', 'pictures');
 
-/** Pixels; the screenshots are 1280 wide. */
+/** Pixels; the screenshots are 1280 wide, and the view of prompt sets is the left part of its ones. */
 const TILE_WIDTH = 520;
+const SIDE_BAR_WIDTH = 376;
+const SIDE_BAR_TILE_WIDTH = 300;
 const README_WIDTH = 1000;
 const QUALITY = 0.72;
 
@@ -49,7 +51,7 @@ const VIEWS = [
 ];
 
 /** Runs in the browser. `tiles` are addresses of pictures, drawn `columns` in a row; gives an address, too. */
-async function draw({ tiles, columns, width, quality, gap }) {
+async function draw({ tiles, columns, width, part, quality, gap }) {
   const images = await Promise.all(
     tiles.map(async (source) => {
       const image = new Image();
@@ -58,7 +60,9 @@ async function draw({ tiles, columns, width, quality, gap }) {
       return image;
     }),
   );
-  const height = Math.round((width * images[0].height) / images[0].width);
+  const { width: whole, height: tall } = images[0];
+  const shown = part ?? whole;
+  const height = Math.round((width * tall) / shown);
   const canvas = document.createElement('canvas');
   canvas.width = columns * width + (columns - 1) * gap;
   canvas.height = Math.ceil(tiles.length / columns) * (height + gap) - gap;
@@ -68,7 +72,7 @@ async function draw({ tiles, columns, width, quality, gap }) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   for (const [index, image] of images.entries()) {
     const [x, y] = [(index % columns) * (width + gap), Math.floor(index / columns) * (height + gap)];
-    context.drawImage(image, x, y, width, height);
+    context.drawImage(image, 0, 0, shown, tall, x, y, width, height);
   }
   return canvas.toDataURL('image/webp', quality);
 }
@@ -107,7 +111,9 @@ for (const { name, title, readme } of VIEWS) {
   await write(
     name,
     looks.map((look) => shot(name, look)),
-    { columns: THEMES.length, width: TILE_WIDTH },
+    name.startsWith('prompts-')
+      ? { columns: looks.length, width: SIDE_BAR_TILE_WIDTH, part: SIDE_BAR_WIDTH }
+      : { columns: THEMES.length, width: TILE_WIDTH },
   );
   lines.push(`## ${title}`, '', `![${title}: three themes, two languages](pictures/${name}.webp)`, '');
   if (readme !== undefined) await write(`readme-${name}`, [shot(name, readme)], { columns: 1, width: README_WIDTH });

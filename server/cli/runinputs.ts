@@ -1,7 +1,8 @@
 /** The inputs of a run, from a text file or a table, each with its line. */
 import { UsageError } from '../errors';
+import { TableError } from '../prompts/errors';
 import { columnIndex, inputsFrom } from '../prompts/pick';
-import { guessColumns, parseTable, type Table } from '../prompts/table';
+import { guessColumns, parseTable, type Table, type TableOptions } from '../prompts/table';
 import { type Command, oneOf } from './options';
 import { readSource } from './source';
 
@@ -32,7 +33,7 @@ export function readInputs(file: string, command: Command): Inputs {
   if (command.has('whole')) return { name, rows: [{ line: firstLine, input: source.text, cells: [] }], notes: [] };
   const format = oneOf(command, 'format', ['csv', 'tsv', 'jsonl', 'json', 'markdown', 'lines'] as const);
   const header = command.has('header') ? true : command.has('no-header') ? false : undefined;
-  const table = parseTable(source.text, {
+  const table = tableOf(source.text, {
     fileName: name,
     ...(format === undefined ? {} : { format }),
     ...(header === undefined ? {} : { header }),
@@ -52,6 +53,15 @@ export function readInputs(file: string, command: Command): Inputs {
   if (problems.length > 5) notes.push(`${name}: ${problems.length - 5} more rows like these.`);
   if (table.format === 'lines') return { name, rows, notes };
   return { name, rows, columns: table.columns, notes };
+}
+
+function tableOf(text: string, options: TableOptions & { readonly fileName: string }): Table {
+  try {
+    return parseTable(text, options);
+  } catch (error) {
+    if (!(error instanceof TableError)) throw error;
+    throw new TableError(error.line, error.why, options.fileName);
+  }
 }
 
 function columnOf(table: Table, asked: string | undefined, name: string): number {

@@ -60,8 +60,9 @@ export class TableError extends FlanError {
   /** Without the line. */
   readonly why: Saying;
 
-  constructor(line: number, why: Saying) {
-    super('table', say('Line {0}: {1}', line, why));
+  /** `file` where the reader does not know which table is meant. */
+  constructor(line: number, why: Saying, file?: string) {
+    super('table', file === undefined ? say('Line {0}: {1}', line, why) : say('{0}, line {1}: {2}', file, line, why));
     this.line = line;
     this.why = why;
   }

@@ -193,7 +193,7 @@ describe('flan run', () => {
     ['a format that is none', ['run', 'mood', 'table.csv', '--format', 'xls'], 2, /--format.*'xls'/],
     ['an unknown set', ['run', 'none', 'lines.txt'], 1, /no prompt set "none".*mood.*log-line/],
     ['a broken set', ['run', 'broken', 'lines.txt'], 1, /broken\.json, line 3: Example 1: "input" is a text/],
-    ['a broken table', ['run', 'mood', 'quote.csv'], 1, /Line 2: A quote that was opened is not closed/],
+    ['a broken table', ['run', 'mood', 'quote.csv'], 1, /quote\.csv, line 2: A quote that was opened is not closed/],
     ['a file that is not there', ['run', 'mood', 'none.txt'], 1, /none\.txt does not exist/],
     ['keeping what has no place', ['run', 'sentiment', '--check', '--keep'], 1, /\.flan\/prompts/],
     [
