@@ -20,17 +20,17 @@ const SIDE_BAR_TILE_WIDTH = 300;
 const README_WIDTH = 1000;
 const QUALITY = 0.72;
 
-/** In the order of docs/pictures.md; `readme`: the language and theme that README shows. */
+/** In the order of docs/pictures.md; `readme`: the language and theme in which README shows it. */
 const VIEWS = [
   { name: 'answer', title: 'An answer', readme: 'en-light' },
-  { name: 'writing', title: 'An answer being written' },
+  { name: 'writing', title: 'An answer being written', readme: 'en-dark' },
   { name: 'stopped', title: 'An answer that was stopped' },
-  { name: 'error', title: 'A question without an answer' },
-  { name: 'history', title: 'History', readme: 'en-light' },
-  { name: 'history-search', title: 'Search in the history' },
+  { name: 'error', title: 'A question without an answer', readme: 'zh-light' },
+  { name: 'history', title: 'History', readme: 'en-dark' },
+  { name: 'history-search', title: 'Search in the history', readme: 'zh-dark' },
   { name: 'prompts-welcome', title: 'Prompt sets: the first page' },
   { name: 'prompts-empty', title: 'Prompt sets: a new set' },
-  { name: 'prompts-settings', title: 'Prompt sets: instruction, options and settings' },
+  { name: 'prompts-settings', title: 'Prompt sets: options and settings' },
   { name: 'prompts-checked', title: 'Prompt sets: examples checked, the odd one marked' },
   { name: 'prompts-compared', title: 'Prompt sets: checked again after an edit' },
   { name: 'prompts-conflict', title: 'Prompt sets: the file was changed elsewhere' },
@@ -41,13 +41,21 @@ const VIEWS = [
   { name: 'prompts-answer', title: 'Prompt sets: an answer and its rivals' },
   { name: 'prompts-selection', title: 'Prompt sets: on the selection' },
   { name: 'prompts-file', title: 'Prompt sets: on the lines of a file' },
-  { name: 'models', title: 'Choosing the model' },
-  { name: 'install', title: 'Installing a model' },
-  { name: 'menu', title: 'The menu of the status bar' },
-  { name: 'doctor', title: 'What this machine can run' },
-  { name: 'settings', title: 'Settings' },
-  { name: 'walkthrough', title: 'Get started' },
+  { name: 'models', title: 'Choosing the model', readme: 'zh-contrast' },
+  { name: 'install', title: 'Installing a model', readme: 'en-light' },
+  { name: 'menu', title: 'The menu of the status bar', readme: 'en-contrast' },
+  { name: 'doctor', title: 'What this machine can run', readme: 'zh-dark' },
+  { name: 'settings', title: 'Settings', readme: 'en-light' },
+  { name: 'walkthrough', title: 'Get started', readme: 'zh-light' },
   { name: 'details', title: 'The page of the extension' },
+];
+
+/** The prompt sets of README, side by side. */
+const README_PROMPTS = [
+  ['prompts-checked', 'en-light'],
+  ['prompts-answer', 'en-dark'],
+  ['prompts-file', 'zh-contrast'],
+  ['prompts-compared', 'zh-light'],
 ];
 
 /** Runs in the browser. `tiles` are addresses of pictures, drawn `columns` in a row; gives an address, too. */
@@ -118,6 +126,11 @@ for (const { name, title, readme } of VIEWS) {
   lines.push(`## ${title}`, '', `![${title}: three themes, two languages](pictures/${name}.webp)`, '');
   if (readme !== undefined) await write(`readme-${name}`, [shot(name, readme)], { columns: 1, width: README_WIDTH });
 }
+await write(
+  'readme-prompts',
+  README_PROMPTS.map(([name, look]) => shot(name, look)),
+  { columns: README_PROMPTS.length, width: SIDE_BAR_WIDTH, part: SIDE_BAR_WIDTH },
+);
 await browser.close();
 writeFileSync(join(root, 'docs', 'pictures.md'), `${lines.join('\n').trimEnd()}\n`);
 console.log(`${VIEWS.length} views, ${(total / 1e6).toFixed(2)} MB in docs/pictures`);

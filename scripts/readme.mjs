@@ -4,6 +4,7 @@
  */
 export function packagedReadme(text) {
   return text
+    .replace(/^<!-- pictures -->\n.*?^<!-- end of pictures -->\n/gms, '')
     .replace(/^(?:!\[[^\]]*\]\([^)]*\)[ \t]*\n?)+\n?/gm, '')
     .replace(/\[([^\]]*)\]\((?!https?:)[^)]*\)/g, '$1')
     .replace(/\n{3,}/g, '\n\n');

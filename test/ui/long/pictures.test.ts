@@ -21,7 +21,9 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
   let browser: Browser;
 
   beforeAll(async () => {
-    workbench = await Workbench.start({ files: FILES, ...(locale === undefined ? {} : { locale }) });
+    // Pages are tabs, and not windows over whatever was there before.
+    const settings = { 'workbench.editor.useModal': 'off' };
+    workbench = await Workbench.start({ files: FILES, settings, ...(locale === undefined ? {} : { locale }) });
     browser = await launchBrowser();
   });
 
@@ -103,6 +105,11 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
 
       await command('command.settings');
       await editor.page.locator('.settings-editor .setting-item-contents').first().waitFor();
+      // Where the files are on another machine, its settings have a tab of their own.
+      await editor.page.locator('.settings-tabs-widget .action-label', { hasText: 'Remote' }).click();
+      await expect
+        .poll(() => editor.page.locator('.settings-editor .setting-item-contents').count())
+        .toBeGreaterThan(4);
       await picture('settings');
 
       await command('command.getStarted');

@@ -1,6 +1,6 @@
 // What package.json promises to the editor fits together: commands, pictures, links, and what a workspace may not decide.
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = join(__dirname, '..', '..', '..');
@@ -75,4 +75,25 @@ it('paths and programs belong to the machine, and a workspace that is not truste
     expect(restrictedConfigurations).toContain(name);
   }
   expect(manifest.extensionKind).toEqual(['workspace']);
+});
+
+it('settings are grouped and described, and each has a default', () => {
+  for (const group of contributes.configuration) {
+    expect(group.title).toMatch(/^%settings\.\w+%$/);
+    for (const [name, setting] of Object.entries<Record<string, unknown>>(group.properties)) {
+      expect(setting['description'] ?? setting['markdownDescription'], name).toMatch(/^%setting\./);
+      expect(setting['default'], name).toBeDefined();
+    }
+  }
+});
+
+it('a window that is only a browser has no part of this, and is told so', () => {
+  expect(manifest.browser).toBeUndefined();
+  expect(JSON.parse(read('package.nls.json')).virtual).toContain('a window that is only a browser has none');
+});
+
+it.each(['README.md', 'docs/pictures.md'])('every picture and page that %s names is there', (page) => {
+  const named = [...read(page).matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map((match) => match[1] ?? '');
+  expect(named.length).toBeGreaterThan(3);
+  expect(named.filter((file) => !existsSync(join(root, dirname(page), file)))).toEqual([]);
 });
