@@ -14,11 +14,11 @@ const SHOTS = join(root, 'artifacts', 'ui');
 const OUT = join(root, 'docs', 'pictures');
 
 /** Pixels; the screenshots are 1280 wide, and the view of prompt sets is the left part of its ones. */
-const TILE_WIDTH = 520;
+const TILE_WIDTH = 420;
 const SIDE_BAR_WIDTH = 376;
-const SIDE_BAR_TILE_WIDTH = 300;
-const README_WIDTH = 1000;
-const QUALITY = 0.72;
+const SIDE_BAR_TILE_WIDTH = 236;
+const README_WIDTH = 720;
+const QUALITY = 0.58;
 
 /** In the order of docs/pictures.md; `readme`: the language and theme in which README shows it. */
 const VIEWS = [

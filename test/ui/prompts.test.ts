@@ -101,6 +101,11 @@ describe('a prompt set', () => {
     );
     await view.button('Paste a Table').click();
     await expect.poll(() => view.examples.count(), WAIT).toBe(4);
+    await view.page.getByText('2 examples added.').first().waitFor(WAIT);
+    await view.button('Undo').click();
+    await expect.poll(() => view.examples.count(), WAIT).toBe(2);
+    await view.button('Paste a Table').click();
+    await expect.poll(() => view.examples.count(), WAIT).toBe(4);
     expect((await view.texts()).slice(2)).toEqual([
       ['timeout after 30 s', 'network'],
       ['heap space', 'memory'],
@@ -130,8 +135,10 @@ describe('examples', () => {
     await expect.poll(() => view.said()).toBe('Example moved to place 2 of 6.');
     expect((await view.inputs).slice(0, 2)).toEqual([before[1], before[0]]);
     await expect.poll(() => view.field('Input of example 2').evaluate((e) => e.matches(':focus'))).toBe(true);
-    await editor.page.keyboard.press('Alt+ArrowUp');
+    await view.example(2).locator('[data-part="grip"]').focus();
+    await editor.page.keyboard.press('Control+z');
     await expect.poll(() => view.inputs).toEqual(before);
+    await expect.poll(() => view.said()).toBe('Undone.');
   });
 
   it('are moved by dragging', async () => {

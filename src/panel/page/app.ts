@@ -11,8 +11,9 @@ import type {
   SetInfo,
   ToPage,
 } from '../messages';
-import { appendRows, type Draft, draftOf, fillSide, type Removed, setOf } from './draft';
+import { appendRows, type Draft, draftOf, fillSide, setOf } from './draft';
 import { type Kept, keep, kept, post } from './host';
+import { MOST_STEPS, type Step } from './undo';
 import { speak, t } from './words';
 
 export interface State {
@@ -22,7 +23,8 @@ export interface State {
   readonly workspace: boolean;
   readonly open?: OpenSet | undefined;
   readonly draft?: Draft | undefined;
-  readonly removed?: Removed | undefined;
+  /** What can be taken back, the last step at the end. */
+  readonly steps: readonly Step[];
   readonly selection?: SelectionInfo | undefined;
   readonly count?: PromptCount | undefined;
   readonly countMessage?: string | undefined;
@@ -43,6 +45,7 @@ export class App {
     ready: false,
     sets: [],
     workspace: false,
+    steps: [],
     answer: { kind: 'none' },
     many: NO_MANY,
     rows: [],
@@ -93,6 +96,12 @@ export class App {
     post({ kind: 'edit', id: open.info.id, set: setOf(draft) });
   }
 
+  /** A change of the list of examples, which can be taken back. */
+  step(draft: Draft, step: Step): void {
+    this.edit(draft);
+    this.update({ steps: [...this.state.steps, step].slice(-MOST_STEPS) });
+  }
+
   editSet(change: Partial<PromptSet>): void {
     const { draft } = this.state;
     if (draft !== undefined) this.edit({ ...draft, set: { ...draft.set, ...change } });
@@ -140,12 +149,12 @@ export class App {
   private opened(open: OpenSet | undefined, replace: boolean): void {
     const other = open?.info.id !== this.state.open?.info.id;
     if (open?.set === undefined) {
-      this.update({ open, draft: undefined, removed: undefined });
+      this.update({ open, draft: undefined, steps: [] });
       return;
     }
     const before = other ? undefined : this.state.draft;
     const draft = replace || before === undefined ? draftOf(open.set, before) : before;
-    this.update({ open, draft, ...(other ? { removed: undefined, count: undefined } : {}) });
+    this.update({ open, draft, ...(other || replace ? { steps: [] } : {}), ...(other ? { count: undefined } : {}) });
     if (other) this.say(t('Prompt set {0} is open.', open.info.name));
   }
 
@@ -153,11 +162,13 @@ export class App {
     const { draft } = this.state;
     if (draft === undefined || examples.length === 0) return;
     const next = appendRows(draft, examples);
-    this.edit(next);
+    const keys = next.rows.slice(-examples.length).map(({ key }) => key);
+    const told = examples.length === 1 ? t('Example added.') : t('{0} examples added.', examples.length);
+    this.step(next, { inverse: { kind: 'remove', keys }, bar: examples.length === 1 ? undefined : told });
     this.unfold('examples');
     const first = next.rows.at(-examples.length);
     const last = examples.at(-1);
-    this.say(examples.length === 1 ? t('Example added.') : t('{0} examples added.', examples.length));
+    this.say(told);
     if (first !== undefined) focusRow(this, first.key, last?.output === '' ? 'output' : 'input');
   }
 

@@ -15,11 +15,6 @@ export interface Draft {
   readonly rows: readonly Row[];
 }
 
-export interface Removed {
-  readonly row: Row;
-  readonly at: number;
-}
-
 let lastKey = 0;
 
 export function newRow(example: Example): Row {
@@ -67,7 +62,7 @@ export function toggleRow(draft: Draft, key: number): Draft {
 /** Moves the row at `from` so that it stands at `to`. */
 export function moveRow(draft: Draft, from: number, to: number): Draft {
   const rows = [...draft.rows];
-  const [row] = rows.splice(from, 1);
+  const [row] = from < 0 ? [] : rows.splice(from, 1);
   if (row === undefined) return draft;
   rows.splice(to, 0, row);
   return { ...draft, rows };

@@ -3,9 +3,9 @@ import { html, nothing, type TemplateResult } from 'lit';
 import { labelsOf } from '../../../server/prompts/set';
 import type { App } from './app';
 import { checkedFacts, isOdd } from './check';
-import { changeRow, type Draft, type Row, toggleRow } from './draft';
+import { changeRow, type Draft, type Row } from './draft';
 import { startDrag } from './drag';
-import { duplicate, move, remove } from './examples';
+import { duplicate, move, remove, toggle } from './examples';
 import { post } from './host';
 import { icon, iconButton, textArea } from './widgets';
 import { t } from './words';
@@ -48,7 +48,7 @@ export function exampleRow(app: App, draft: Draft, row: Row, index: number): Tem
         ${iconButton({
           icon: off ? 'eye-closed' : 'eye',
           label: off ? t('Switch On Example {0}', number) : t('Switch Off Example {0}', number),
-          onClick: () => app.edit(toggleRow(draft, key)),
+          onClick: () => toggle(app, draft, key),
           part: 'toggle',
           inToolbar: true,
         })}

@@ -4,9 +4,10 @@ import { repeat } from 'lit/directives/repeat.js';
 import { type App, focusOn, focusRow } from './app';
 import { looksLikeCells } from './cells';
 import { checkSummary } from './check';
-import { type Draft, insertRow, moveRow, newRow, removeRow } from './draft';
+import { type Draft, insertRow, moveRow, newRow, removeRow, toggleRow } from './draft';
 import { exampleRow } from './example';
 import { act, post } from './host';
+import { rowAfter, undone } from './undo';
 import { button, iconButton, section } from './widgets';
 import { t } from './words';
 
@@ -71,16 +72,17 @@ function empty(app: App): TemplateResult {
 }
 
 function undoBar(app: App): TemplateResult | typeof nothing {
-  const { removed } = app.state;
-  if (removed === undefined) return nothing;
+  const { steps } = app.state;
+  const last = steps.at(-1);
+  if (last?.bar === undefined) return nothing;
   return html`<div class="undo">
-    <span>${t('Example {0} was deleted.', removed.at + 1)}</span>
-    <button type="button" class="link" id="undo" title="Ctrl+Z" @click=${() => undoRemove(app)}>${t('Undo')}</button>
+    <span>${last.bar}</span>
+    <button type="button" class="link" id="undo" title="Ctrl+Z" @click=${() => undo(app)}>${t('Undo')}</button>
     ${iconButton({
       icon: 'close',
       label: t('Dismiss'),
       onClick: () => {
-        app.update({ removed: undefined });
+        app.update({ steps: [...steps.slice(0, -1), { inverse: last.inverse }] });
         app.afterDrawing(() => focusOn('#add'));
       },
     })}
@@ -92,7 +94,7 @@ export function addExample(app: App): void {
   if (draft === undefined) return;
   app.unfold('examples');
   const row = newRow({ input: '', output: '' });
-  app.edit(insertRow(draft, draft.rows.length, row));
+  app.step(insertRow(draft, draft.rows.length, row), { inverse: { kind: 'remove', keys: [row.key] } });
   focusRow(app, row.key, 'input');
 }
 
@@ -100,8 +102,9 @@ export function duplicate(app: App, draft: Draft, index: number): void {
   const source = draft.rows[index];
   if (source === undefined) return;
   const row = newRow(source.example);
-  app.edit(insertRow(draft, index + 1, row));
-  app.say(t('Example {0} was duplicated.', index + 1));
+  const told = t('Example {0} was duplicated.', index + 1);
+  app.step(insertRow(draft, index + 1, row), { inverse: { kind: 'remove', keys: [row.key] }, bar: told });
+  app.say(told);
   focusRow(app, row.key, 'input');
 }
 
@@ -110,21 +113,35 @@ export function remove(app: App, draft: Draft, index: number, part = 'delete'): 
   const row = draft.rows[index];
   if (row === undefined) return;
   const next = removeRow(draft, index);
-  app.edit(next);
-  app.update({ removed: { row, at: index } });
+  app.step(next, {
+    inverse: { kind: 'insert', row, at: index },
+    bar: t('Example {0} was deleted.', index + 1),
+  });
   app.say(t('Example {0} was deleted. Control+Z brings it back.', index + 1));
   const neighbour = next.rows[Math.min(index, next.rows.length - 1)];
   if (neighbour === undefined) app.afterDrawing(() => focusOn('#undo'));
   else focusRow(app, neighbour.key, part);
 }
 
-export function undoRemove(app: App): void {
-  const { draft, removed } = app.state;
-  if (draft === undefined || removed === undefined) return;
-  app.edit(insertRow(draft, removed.at, removed.row));
-  app.update({ removed: undefined });
-  app.say(t('Example {0} is back.', removed.at + 1));
-  focusRow(app, removed.row.key, 'input');
+/** Switches an example on or off. */
+export function toggle(app: App, draft: Draft, key: number): void {
+  app.step(toggleRow(draft, key), { inverse: { kind: 'toggle', key } });
+}
+
+/** Takes the last step back. */
+export function undo(app: App): void {
+  const { draft, steps } = app.state;
+  const last = steps.at(-1);
+  if (draft === undefined || last === undefined) return;
+  const next = undone(draft, last.inverse);
+  app.edit(next);
+  app.update({ steps: steps.slice(0, -1) });
+  const key = rowAfter(last.inverse);
+  const at = next.rows.findIndex((row) => row.key === key);
+  app.say(last.inverse.kind === 'insert' ? t('Example {0} is back.', at + 1) : t('Undone.'));
+  // Not into a field, where the same keys undo what was typed.
+  if (key !== undefined && at >= 0) focusRow(app, key, 'grip');
+  else app.afterDrawing(() => focusOn('#add'));
 }
 
 /** Moves a row and keeps the focus on the part of it that had it. */
@@ -132,7 +149,7 @@ export function move(app: App, draft: Draft, from: number, to: number): void {
   const row = draft.rows[from];
   if (row === undefined || from === to || to < 0 || to >= draft.rows.length) return;
   const part = document.activeElement?.getAttribute('data-part') ?? 'grip';
-  app.edit(moveRow(draft, from, to));
+  app.step(moveRow(draft, from, to), { inverse: { kind: 'move', key: row.key, to: from } });
   app.say(t('Example moved to place {0} of {1}.', to + 1, draft.rows.length));
   focusRow(app, row.key, part);
 }

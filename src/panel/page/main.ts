@@ -7,7 +7,7 @@ import '@vscode-elements/elements/dist/vscode-textfield/index.js';
 import { html, nothing, render, type TemplateResult } from 'lit';
 import { App } from './app';
 import type { Draft } from './draft';
-import { examples, undoRemove } from './examples';
+import { examples, undo } from './examples';
 import { header } from './header';
 import { act, keep, onMessage, post } from './host';
 import { meter } from './meter';
@@ -84,11 +84,11 @@ function onKey(app: App, event: KeyboardEvent): void {
   }
   const inText = event.target instanceof HTMLTextAreaElement || event.target instanceof HTMLInputElement;
   // In a text field the same keys undo what was typed.
-  if (event.key === 'z' && !inText && app.state.removed !== undefined) {
+  if (event.key === 'z' && !inText && app.state.steps.length > 0) {
     event.preventDefault();
     // The workbench would undo what was typed last, wherever that was.
     event.stopPropagation();
-    undoRemove(app);
+    undo(app);
   }
 }
 
