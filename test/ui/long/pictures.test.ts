@@ -5,16 +5,15 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Editor, launchBrowser, type Thread } from '../support/editor';
 import { FILES } from '../support/files';
+import { FOLLOW_THE_SYSTEM, Themes } from '../support/themes';
 import { ROOT, Workbench } from '../support/workbench';
-
-const THEMES = { light: 'Light Modern', dark: 'Dark Modern', contrast: 'Default High Contrast' };
 
 const LANGUAGES = {
   en: { locale: undefined, table: 'package.nls.json', error: 'No answer.', automatic: 'Automatic' },
   zh: { locale: 'zh-cn', table: 'package.nls.zh-cn.json', error: '没有回答', automatic: '自动' },
 } as const;
 
-describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, error, automatic }]) => {
+describe.for(Object.entries(LANGUAGES))('all views in %s', ([language, { locale, table, error, automatic }]) => {
   const titles: Record<string, string> = JSON.parse(readFileSync(join(ROOT, table), 'utf8'));
   const title = (key: string): string => titles[key] ?? key;
   let workbench: Workbench;
@@ -22,7 +21,7 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
 
   beforeAll(async () => {
     // Pages are tabs, and not windows over whatever was there before.
-    const settings = { 'workbench.editor.useModal': 'off' };
+    const settings = { ...FOLLOW_THE_SYSTEM, 'workbench.editor.useModal': 'off' };
     workbench = await Workbench.start({ files: FILES, settings, ...(locale === undefined ? {} : { locale }) });
     browser = await launchBrowser();
   });
@@ -32,14 +31,16 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
     await workbench?.stop();
   });
 
-  it.for(Object.entries(THEMES))('with a %s theme', { timeout: 300_000 }, async ([theme, name]) => {
-    workbench.changeSettings({ 'workbench.colorTheme': name, 'window.autoDetectColorScheme': false });
+  it('are seen in a light, a dark and a high-contrast theme', { timeout: 300_000 }, async () => {
     const editor = await Editor.open(browser, workbench);
-    const picture = (view: string) => editor.picture(`${view}-${language}-${theme}`);
-    /** The editor explains what the mouse happens to rest on. */
+    const themes = await Themes.of(editor);
+    const picture = (view: string) => themes.pictures(`${view}-${language}`);
+    /** The editor explains what the mouse happens to rest on, and the field of a list until a key is pressed. */
     const pictureOfList = async (view: string) => {
       await editor.page.mouse.move(1000, 740);
       await editor.page.waitForTimeout(500);
+      await editor.page.keyboard.press('ArrowDown');
+      await editor.page.keyboard.press('ArrowUp');
       await picture(view);
     };
     const command = (key: string) => editor.command(`Flan: ${title(key)}`);
@@ -114,6 +115,8 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
 
       await command('command.getStarted');
       await editor.page.locator('.gettingStartedContainer .getting-started-step').nth(3).waitFor();
+      await editor.page.locator('.getting-started-media').first().waitFor({ timeout: 60_000 });
+      await editor.page.waitForTimeout(500);
       await picture('walkthrough');
       expect(await editor.page.locator('.getting-started-step').count()).toBe(4);
 
@@ -126,7 +129,7 @@ describe.for(Object.entries(LANGUAGES))('in %s', ([language, { locale, table, er
       // What cannot be shown or followed there is not in it.
       expect(await readme.locator('img, a[href]:not([href^="http"]):not([href^="#"])').count()).toBe(0);
     } catch (error) {
-      await picture('failed-pictures');
+      await editor.picture(`failed-pictures-${language}`);
       throw error;
     } finally {
       workbench.resumeServer();

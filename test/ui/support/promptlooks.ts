@@ -59,6 +59,10 @@ export function looks(view: PromptView, name: string, empty: string): readonly L
   const part = (row: number, which: string) => view.example(row).locator(`[data-part="${which}"]`);
   return [
     {
+      name: 'welcome',
+      reach: () => page.locator('.welcome').waitFor(WAIT),
+    },
+    {
       name: 'empty',
       reach: async () => {
         await choose(empty);
@@ -170,24 +174,4 @@ export function looks(view: PromptView, name: string, empty: string): readonly L
       },
     },
   ];
-}
-
-export const THEMES = {
-  light: { name: 'Light Modern', kind: 'vscode-light' },
-  dark: { name: 'Dark Modern', kind: 'vscode-dark' },
-  contrast: { name: 'Dark High Contrast', kind: 'vscode-high-contrast' },
-} as const;
-
-/** Changes the theme of the open window, and waits until the page has it. */
-export async function changeTheme(
-  { editor, page }: PromptView,
-  theme: (typeof THEMES)[keyof typeof THEMES],
-): Promise<void> {
-  // Not by the settings file: a window in the browser may not hear that it has changed.
-  await editor.command('Preferences: Color Theme');
-  const input = editor.quickPick.locator('.quick-input-box input');
-  await expect.poll(() => input.inputValue(), WAIT).not.toMatch(/^>/);
-  await input.fill(theme.name);
-  await editor.quickPickRows.filter({ hasText: theme.name }).first().click();
-  await page.locator(`body[data-vscode-theme-kind="${theme.kind}"]`).waitFor(WAIT);
 }
