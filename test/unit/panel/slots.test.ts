@@ -1,5 +1,6 @@
 // Numbered slots: one set each, those of the workspace before those of the profile.
 import { expect, it } from 'vitest';
+import { PROFILE_SETS, SYNCED_KEYS } from '../../../src/panel/profile';
 import { Slots } from '../../../src/panel/slots';
 
 function memento() {
@@ -45,4 +46,11 @@ it('goes along when a set is renamed or moved', async () => {
   expect([slots.in(4), slots.of(workspace.id)]).toEqual([profile.id, undefined]);
   await slots.follow(other.id, profile);
   expect(slots.in(4)).toBe(profile.id);
+});
+
+it('of the profile travels with settings sync, as the sets do', async () => {
+  const globalState = memento();
+  await new Slots({ workspaceState: memento() as never, globalState: globalState as never }).assign(profile, 1);
+  expect(globalState.keys().length).toBe(1);
+  expect(SYNCED_KEYS).toEqual(expect.arrayContaining([...globalState.keys(), PROFILE_SETS]));
 });
