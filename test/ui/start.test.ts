@@ -78,8 +78,14 @@ it('the walkthrough shows a picture for each step, and its sample is explained',
   for (const [index, name] of ['try', 'machine', 'install', 'prompts'].entries()) {
     await steps.nth(index).click();
     await expect.poll(() => steps.nth(index).getAttribute('class')).toContain('expanded');
-    await page.locator('.getting-started-media').first().waitFor();
-    await editor.page.waitForTimeout(500);
+    const media = editor.page
+      .locator('iframe.webview.ready:visible')
+      .last()
+      .contentFrame()
+      .frameLocator('#active-frame');
+    const svg = readFileSync(join(workbench.installed(), 'media', 'walkthrough', `${name}.svg`), 'utf8');
+    const [, title = ''] = /<title>(.*)<\/title>/.exec(svg) ?? [];
+    await media.locator('svg > title', { hasText: title }).waitFor({ state: 'attached', timeout: 60_000 });
     await editor.picture(`walkthrough-${name}`);
   }
   await steps.nth(0).click();

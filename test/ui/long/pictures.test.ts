@@ -115,8 +115,7 @@ describe.for(Object.entries(LANGUAGES))('all views in %s', ([language, { locale,
 
       await command('command.getStarted');
       await editor.page.locator('.gettingStartedContainer .getting-started-step').nth(3).waitFor();
-      await editor.page.locator('.getting-started-media').first().waitFor({ timeout: 60_000 });
-      await editor.page.waitForTimeout(500);
+      await webview().locator('svg').first().waitFor({ timeout: 60_000 });
       await picture('walkthrough');
       expect(await editor.page.locator('.getting-started-step').count()).toBe(4);
 

@@ -36,10 +36,10 @@ describe.for(LANGUAGES)('the view in $language', ({ language, locale, set, empty
       ...(locale === undefined ? {} : { locale }),
     });
     editor = await Editor.open(browser, workbench);
+    // More of a long page is on one picture. Before the window is loaded again: it may not hear of it while it loads.
+    await editor.page.setViewportSize({ width: 1280, height: 1000 });
     themes = await Themes.of(editor);
     view = new PromptView(editor, workbench);
-    // More of a long page is on one picture.
-    await editor.page.setViewportSize({ width: 1280, height: 1000 });
     await editor.openFile('notes.md');
     await editor.selectLines(1, 2);
     await view.open();
