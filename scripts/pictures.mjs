@@ -14,7 +14,7 @@ const SHOTS = join(root, 'artifacts', 'ui');
 const OUT = join(root, 'docs', 'pictures');
 
 /** Pixels; the screenshots are 1280 wide, and the view of prompt sets is the left part of its ones. */
-const TILE_WIDTH = 420;
+const TILE_WIDTH = 400;
 const SIDE_BAR_WIDTH = 376;
 const SIDE_BAR_TILE_WIDTH = 236;
 const README_WIDTH = 720;
