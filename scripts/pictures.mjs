@@ -52,8 +52,8 @@ const VIEWS = [
 
 /** The prompt sets of README, side by side. */
 const README_PROMPTS = [
-  ['prompts-checked', 'en-light'],
-  ['prompts-answer', 'en-dark'],
+  ['prompts-checked', 'zh-light'],
+  ['prompts-answer', 'zh-dark'],
   ['prompts-file', 'zh-contrast'],
   ['prompts-compared', 'zh-light'],
 ];
@@ -68,9 +68,9 @@ async function draw({ tiles, columns, width, part, quality, gap }) {
       return image;
     }),
   );
-  const { width: whole, height: tall } = images[0];
-  const shown = part ?? whole;
-  const height = Math.round((width * tall) / shown);
+  const shown = part ?? images[0].width;
+  const heightOf = (image) => Math.round((width * image.height) / shown);
+  const height = Math.max(...images.map(heightOf));
   const canvas = document.createElement('canvas');
   canvas.width = columns * width + (columns - 1) * gap;
   canvas.height = Math.ceil(tiles.length / columns) * (height + gap) - gap;
@@ -80,7 +80,7 @@ async function draw({ tiles, columns, width, part, quality, gap }) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   for (const [index, image] of images.entries()) {
     const [x, y] = [(index % columns) * (width + gap), Math.floor(index / columns) * (height + gap)];
-    context.drawImage(image, 0, 0, shown, tall, x, y, width, height);
+    context.drawImage(image, 0, 0, shown, image.height, x, y, width, heightOf(image));
   }
   return canvas.toDataURL('image/webp', quality);
 }
