@@ -52,10 +52,10 @@ const VIEWS = [
 
 /** The prompt sets of README, side by side. */
 const README_PROMPTS = [
-  ['prompts-checked', 'zh-light'],
-  ['prompts-answer', 'zh-dark'],
-  ['prompts-file', 'zh-contrast'],
-  ['prompts-compared', 'zh-light'],
+  ['prompts-checked', 'en-light'],
+  ['prompts-answer', 'en-dark'],
+  ['prompts-file', 'en-contrast'],
+  ['prompts-compared', 'en-light'],
 ];
 
 /** Runs in the browser. `tiles` are addresses of pictures, drawn `columns` in a row; gives an address, too. */
