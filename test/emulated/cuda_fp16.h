@@ -92,10 +92,6 @@ template <typename T>
 inline T __ldg(const T* p) {
   return *p;
 }
-template <typename T>
-inline void __stcg(T* p, T v) {
-  *p = v;
-}
 
 template <typename T>
 inline T shuffle(T v, int from) {
@@ -114,6 +110,14 @@ template <typename T>
 inline T __shfl_down_sync(unsigned, T v, int distance) {
   const int lane = emulated::current->thread & 31;
   return shuffle(v, lane + distance < 32 ? lane + distance : lane);
+}
+inline bool __any_sync(unsigned, bool mine) {
+  const unsigned word = mine;
+  const auto words = emulated::exchange(&word, 1);
+  bool any = false;
+  for (int lane = 0; lane < 32; lane++) any |= words[lane][0] != 0;
+  if (any) emulated::missed();
+  return any;
 }
 template <typename T>
 inline T atomicAdd(T* p, T v) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../../server/engine/cuda/kernels/decoder.cu"
+#include "../gpu/decoder_slots.h"
 
 static int failures = 0;
 static unsigned seed = 1;
@@ -44,7 +45,7 @@ struct Arena {
 
 struct Model {
   Form f;
-  int G, W, I, Dp, Ip, Jp, Fp;
+  int G, W, I, Dp;
   Arena arena;
   StepParams p{};
   std::vector<std::vector<Plain>> plain;
@@ -52,6 +53,7 @@ struct Model {
   std::vector<std::vector<float>> norms;  // 3 a layer, and the final one
   std::vector<float> bias;
   bool counterSet = false;
+  int slot = 0, dirty = 0;
 
   Matrix shape(int rows, int K) {
     Matrix m{};
@@ -74,7 +76,7 @@ struct Model {
 
   Model(const Form& form, int blocks) : f(form), G(blocks) {
     W = f.dKv <= 64 ? 64 : f.dKv <= 128 ? 128 : 256, I = f.heads * W;
-    Dp = up(f.D, 256), Ip = up(I, 256), Jp = up(f.heads * f.dKv, 256), Fp = up(f.F, 256);
+    Dp = up(f.D, 256);
     auto& m = p.matrices;
     m[QKV] = shape(3 * I, f.D), m[O] = m[XO] = shape(f.D, f.heads * f.dKv), m[XQ] = shape(I, f.D);
     m[WI] = shape(f.gated ? up(f.F, 8) * 2 : f.F, f.D), m[WO] = shape(f.D, f.F), m[HEAD] = shape(f.vocab, f.D);
@@ -115,10 +117,9 @@ struct Model {
     p.vocab = f.vocab, p.activation = f.activation, p.gated = f.gated, p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
     p.gridPad = up(G, 16), p.stages = 5, p.inFlight = 2, p.ahead = 3;
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
-    p.x = (uint64_t)arena.take<float>(8 * Dp, 0), p.normed = (uint64_t)arena.take<half>(8 * Dp, 0), p.normedPowers = (uint64_t)arena.take<int8_t>(Dp, 0), p.squares = (uint64_t)arena.take<float>(8 * p.gridPad, 0);
-    p.q = (uint64_t)arena.take<float>(8 * Ip, 0), p.xqueries = (uint64_t)arena.take<half>(8 * Ip, 0);
-    p.attended = (uint64_t)arena.take<half>(8 * Jp, 0), p.hidden = (uint64_t)arena.take<half>(8 * Fp, 0);
-    p.exponents = (uint64_t)arena.take<int8_t>(Fp, 0), p.logits = (uint64_t)arena.take<float>(8 * m[HEAD].tiles * 16, 0);
+    place_slots(p, (uint64_t)arena.take<uint8_t>(place_slots(p, 0, G), 0), G);
+    emulated::launch([&] { decoder_clean(p); }, G, 32, 0, seed++);
+    p.logits = (uint64_t)arena.take<float>(8 * m[HEAD].tiles * 16, 0);
     p.bests = (uint64_t)arena.take<float>(8 * p.gridPad * 3, 0), p.results = (uint64_t)arena.take<Result>(8, 0);
     p.counters = (uint64_t)arena.take<unsigned>(2 * p.counterWords, 0);
   }
@@ -159,8 +160,8 @@ struct Decoder {
     const size_t n = (size_t)m.f.layers * rows * m.f.heads * cap * m.W;
     p.keys = (uint64_t)arena.take<half>(n, 0xff), p.values = (uint64_t)arena.take<half>(n, 0xff);
     p.cacheStride = (size_t)rows * m.f.heads * cap * m.W * 2, p.capacity = cap;
-    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 4);
-    p.partial = (uint64_t)arena.take<float>(std::max(self, cross), 0xff);
+    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8);
+    p.partial = (uint64_t)arena.take<float>(self, 0xff);
     p.cross = (uint64_t)mem.packed, p.crossStride = mem.layerBytes, p.crossSlots = mem.slots, p.crossParts = mem.parts, p.crossShare = mem.share;
     p.sourceLength = mem.tokens;
     for (int i = 0; i < rows * cap; i++) table[i] = i / cap;
@@ -174,6 +175,8 @@ struct Decoder {
       for (int i = 0; i < p.columns; i++) p.tokens[i] = tokens[first + i], p.targets[i] = (tokens[first + i] * 7 + 3) % V;
       p.counters = m.p.counters + (m.counterSet ? m.p.counterWords * 4 : 0), p.nextCounters = m.p.counters + (m.counterSet ? 0 : m.p.counterWords * 4);
       m.counterSet = !m.counterSet;
+      p.slot = m.slot, p.dirty = m.dirty, p.late = seed % 3 * 60;
+      m.slot = (m.slot + m.f.layers + 1) % 3, m.dirty = p.columns;
       memset((void*)p.logits, 0xff, (size_t)8 * stride * 4);
       const bool one = p.columns == 1;
       const size_t shared = (one ? Shape<1>::FIXED_BYTES : Shape<8>::FIXED_BYTES) + p.stages * STAGE_BYTES;
@@ -328,7 +331,7 @@ static void check(const Form& form, int blocks, int S, int rows, int capacity, c
 
 int main(int argc, char** argv) {
   if (argc > 1) seed = 1000 * atoi(argv[1]) + 1;
-  check({"heads of 8, relu, not gated", 72, 96, 3, 8, 2, 50, RELU, false, true, 1}, 4, 17, 2, 16, {1, 3, 1});
+  check({"heads of 8, relu, not gated", 72, 96, 2, 8, 5, 50, RELU, false, true, 1}, 4, 80, 2, 16, {1, 3, 1});
   if (argc > 2) return printf("%d failures\n", failures), failures;
   check({"heads of 24, silu", 328, 264, 2, 24, 1, 70, SILU, true, false, 1}, 3, 70, 1, 16, {1, 5, 1});
   check({"heads of 64, gelu, reordered", 128, 128, 2, 64, 2, 90, GELU_NEW, true, false, 1}, 5, 150, 3, 12, {2, 0, 1, 1, 0, 1});

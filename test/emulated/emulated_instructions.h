@@ -21,12 +21,32 @@ inline void barrier_block(uint64_t* bar, uint32_t parity) {
   emulated::wait_until([=] { return barrier_of(bar).phase != parity; });
 }
 inline void consumers_sync() { emulated::meet(1, CONSUMERS); }
+inline void epilogues_sync() { emulated::meet(2, 64); }
 
-inline unsigned count_in_and_read(unsigned* counter) { return (*counter)++; }
-inline void count_in(unsigned* counter) { (*counter)++; }
+template <typename T>
+inline void store(T* p, T v) {
+  emulated::store_late(p, &v, sizeof(T));
+}
+template <typename T>
+inline T fetch(const T* p) {
+  emulated::see_own(p, sizeof(T));
+  return *p;
+}
+
+inline void hint(unsigned* counter) { (*counter)++; }
+inline void count_in(unsigned* counter) {
+  emulated::release();
+  (*counter)++;
+}
+inline unsigned count_in_and_read(unsigned* counter) {
+  emulated::release();
+  return (*counter)++;
+}
 inline void block_for(const unsigned* counter, unsigned arrivals) {
   emulated::wait_until([=] { return *counter >= arrivals; });
 }
+
+inline void wait_idly(const unsigned* counter, unsigned arrivals) { block_for(counter, arrivals); }
 
 constexpr int STAGE_ARRIVALS = 1;
 inline uint64_t copy_policy() { return 0; }

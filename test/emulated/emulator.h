@@ -1,8 +1,8 @@
 // Runs a grid of CUDA threads on one ordinary thread: every CUDA thread is a coroutine, which goes on until it has to wait
-// for others. Which one goes on next, and when a copy in the background arrives, is drawn from a seeded generator: an
-// ordering that the kernels take for granted but do not enforce shows up as a wrong result or as a deadlock.
-//
-// What it cannot show: stores that another multiprocessor sees late.
+// for others. Which one goes on next, when a copy in the background arrives, and when a store to global memory does, is drawn
+// from a seeded generator: an ordering that the kernels take for granted but do not enforce shows up as a wrong result or
+// as a deadlock. A store is seen late by its own block too, but for the thread that made it, or until a thread of its block
+// releases.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -22,6 +22,14 @@ struct Index {
   unsigned x;
 };
 
+// A store on its way.
+struct Late {
+  const void* thread;
+  uint8_t* to;
+  uint8_t bytes[16];
+  size_t size;
+};
+
 struct Warp {
   unsigned words[2][32][6];  // what each lane shows the others, of the meeting now and the one before
   int arrived = 0;
@@ -33,8 +41,9 @@ struct Block {
   std::vector<Warp> warps;
   std::unique_ptr<uint8_t[]> memory;
   uint8_t* shared;
-  unsigned arrived[2] = {0, 0};
-  uint64_t meetings[2] = {0, 0};
+  unsigned arrived[3] = {0, 0, 0};
+  uint64_t meetings[3] = {0, 0, 0};
+  std::vector<Late> late;
 };
 
 struct Thread {
@@ -58,6 +67,50 @@ inline Thread* current = nullptr;
 inline jmp_buf scheduler;
 inline std::vector<Copy> copies;
 inline const std::function<void()>* body = nullptr;
+
+inline void land(const Late& store) { memcpy(store.to, store.bytes, store.size); }
+inline bool overlap(const Late& store, const void* p, size_t size) {
+  return (const uint8_t*)p < store.to + store.size && store.to < (const uint8_t*)p + size;
+}
+
+// Lands all stores of the block of which `which` is true.
+template <typename Which>
+inline void land_late(Block& block, Which which) {
+  std::vector<Late> left;
+  for (const Late& store : block.late) {
+    if (which(store)) land(store);
+    else left.push_back(store);
+  }
+  block.late.swap(left);
+}
+
+// Whatever the thread itself stored there.
+inline void see_own(const void* p, size_t size) {
+  Block& block = *current->block;
+  for (const Late& store : block.late)
+    if (store.thread == current && overlap(store, p, size))
+      return land_late(block, [&](const Late& s) { return s.thread == current && overlap(s, p, size); });
+}
+
+// A store that others see some time later. A place has one store under way at a time.
+inline void store_late(void* p, const void* value, size_t size) {
+  Block& block = *current->block;
+  see_own(p, size);
+  Late store{current, (uint8_t*)p, {}, size};
+  memcpy(store.bytes, value, size);
+  block.late.push_back(store);
+}
+
+// All that the block has stored.
+inline void release() {
+  land_late(*current->block, [](const Late&) { return true; });
+}
+
+// Values were not there yet. Those who wait for them forever are found out.
+inline uint64_t misses = 0;
+inline void missed() {
+  if (++misses > 20'000'000) printf("deadlock: values never came\n"), exit(3);
+}
 
 // Lets the others go on until `ready`.
 inline void wait_until(const std::function<bool()>& ready) {
@@ -157,10 +210,15 @@ inline void launch(const std::function<void()>& kernel, unsigned blocks, unsigne
   for (auto& thread : all)
     if (thread.thread % 32 == 0) order.push_back(&thread);
   size_t left = all.size();
-  while (left > 0) {
+  // One warp stands still for a while, until the others have gone as far as they can.
+  Thread* const slow = order[random() % order.size()];
+  const unsigned stops = random() % 400, goesOn = stops + 3000;
+  bool waitsForSlow = true;
+  for (unsigned round = 0; left > 0; round++) {
     bool moved = false;
     std::shuffle(order.begin(), order.end(), random);
     for (Thread* first : order) {
+      if (first == slow && waitsForSlow && round >= stops && round < goesOn) continue;
       const unsigned lanes = std::min(32u, threads - first->thread);
       for (unsigned i = 0; i < lanes; i++) {
         Thread& thread = first[i];
@@ -181,11 +239,17 @@ inline void launch(const std::function<void()>& kernel, unsigned blocks, unsigne
       copies.pop_back();
       moved = true;
     }
-    if (!moved && copies.empty()) {
+    for (auto& block : grid)
+      if (!block.late.empty()) moved = true, land_late(block, [&](const Late&) { return random() % 4 == 0; });
+    if (!moved && copies.empty() && round >= stops && round < goesOn && waitsForSlow) {
+      waitsForSlow = false;
+    } else if (!moved && copies.empty()) {
       printf("deadlock: %zu threads wait\n", left);
       exit(3);
     }
   }
+  for (auto& block : grid) land_late(block, [](const Late&) { return true; });
+  misses = 0;
   current = nullptr;
 }
 
@@ -197,6 +261,7 @@ inline void run_alone(const std::function<void()>& kernel) {
   thread.block = &block, thread.thread = 0;
   current = &thread;
   kernel();
+  land_late(block, [](const Late&) { return true; });
   current = nullptr;
 }
 

@@ -17,6 +17,7 @@
 
 #include "../../server/engine/cuda/kernels/decoder.cu"
 #include "decoder_reference.cuh"
+#include "decoder_slots.h"
 
 #define CK(call)                                                                        \
   do {                                                                                  \
@@ -27,7 +28,7 @@
     }                                                                                   \
   } while (0)
 
-static int failures = 0, G = 0, sharedLimit = 0, inFlight = 3, inFlightOfSeveral = 2, ahead = 16, aheadOfSeveral = 0, pace = 2000;
+static int failures = 0, late = 48, lateOfSeveral = 64, G = 0, sharedLimit = 0, inFlight = 3, inFlightOfSeveral = 2, ahead = 16, aheadOfSeveral = 0, pace = 3000;
 static int up(int a, int b) { return (a + b - 1) / b * b; }
 static int div_up(int a, int b) { return (a + b - 1) / b; }
 template <class T>
@@ -70,7 +71,7 @@ struct Plain {
 
 struct Model {
   Form f;
-  int W, I, Dp, Ip, Fp;
+  int W, I, Dp;
   bool keepPlain;
   StepParams p{};
   std::vector<std::vector<Plain>> plain;  // [layer][q k v o xq xo wi0 wi1 wo]
@@ -80,6 +81,7 @@ struct Model {
   float* bias;
   std::vector<void*> owned;
   size_t weightBytes = 0;
+  int slot = 0, dirty = 0;
   uint32_t seed = 1;
 
   template <class T>
@@ -118,7 +120,7 @@ struct Model {
 
   Model(Form form, bool keep) : f(form), keepPlain(keep) {
     W = f.dKv <= 64 ? 64 : f.dKv <= 128 ? 128 : 256;
-    I = f.heads * W, Dp = up(f.D, 256), Ip = up(I, 256), Fp = up(f.F, 256);
+    I = f.heads * W, Dp = up(f.D, 256);
     p.matrices[QKV] = shape(3 * I, f.D), p.matrices[O] = shape(f.D, f.heads * f.dKv), p.matrices[XQ] = shape(I, f.D), p.matrices[XO] = shape(f.D, f.heads * f.dKv);
     p.matrices[WI] = shape(f.gated ? up(f.F, 8) * 2 : f.F, f.D), p.matrices[WO] = shape(f.D, f.F), p.matrices[HEAD] = shape(f.vocab, f.D);
     p.matrices[O].group = p.matrices[XO].group = p.matrices[WO].group = std::min({p.matrices[O].group, p.matrices[XO].group, p.matrices[WO].group});
@@ -175,10 +177,9 @@ struct Model {
     p.epsilon = 1e-6f, p.logitScale = 1 / sqrtf(f.D);
     p.gridPad = up(G, 16);
     p.counterWords = (f.layers + 1) * POINTS * COUNTER_WORDS + f.layers * (MAX_COLUMNS + 1) * f.heads;
-    p.x = (uint64_t)own<float>((size_t)8 * Dp, 0), p.normed = (uint64_t)own<half>((size_t)8 * Dp, 0), p.normedPowers = (uint64_t)own<int8_t>(Dp, 0), p.squares = (uint64_t)own<float>((size_t)8 * p.gridPad, 0);
-    p.q = (uint64_t)own<float>((size_t)8 * Ip, 0), p.xqueries = (uint64_t)own<half>((size_t)8 * Ip, 0);
-    p.attended = (uint64_t)own<half>((size_t)8 * Ip, 0), p.hidden = (uint64_t)own<half>((size_t)8 * Fp, 0);
-    p.exponents = (uint64_t)own<int8_t>((size_t)8 * Fp / 8, 0);
+    place_slots(p, (uint64_t)own<uint8_t>(place_slots(p, 0, G), 0), G);
+    decoder_clean<<<G, 256>>>(p);
+    CK(cudaGetLastError());
     p.logits = (uint64_t)own<float>((size_t)8 * p.matrices[HEAD].tiles * 16, 0), p.bests = (uint64_t)own<float>((size_t)8 * p.gridPad * 3, 0);
     p.results = (uint64_t)own<Result>(8, 0);
     p.counters = (uint64_t)own<unsigned>(2 * p.counterWords, 0), p.nextCounters = p.counters + p.counterWords * 4;
@@ -227,6 +228,8 @@ static void launch(Model& m, StepParams& p, bool wide, cudaStream_t stream = 0) 
   p.counters = m.p.counters + (counterSet ? m.p.counterWords * 4 : 0);
   p.nextCounters = m.p.counters + (counterSet ? 0 : m.p.counterWords * 4);
   counterSet = !counterSet;
+  p.slot = m.slot, p.dirty = m.dirty, p.late = p.columns == 1 ? late : lateOfSeveral;
+  m.slot = (m.slot + p.layers + 1) % 3, m.dirty = p.columns;
   void* args[] = {&p};
   CK(cudaLaunchCooperativeKernel(kernel, dim3(G), dim3(STEP_THREADS), args, bytes, stream));
 }
@@ -245,8 +248,8 @@ struct Decoder {
   Decoder(Model& model, Memory& memory, int r, int cap) : m(model), mem(memory), rows(r), capacity(cap) {
     const size_t n = (size_t)m.f.layers * rows * m.f.heads * cap * m.W;
     keys = device<half>(n, 0xff), values = device<half>(n, 0xff);
-    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8), cross = (size_t)m.f.heads * mem.parts * 8 * (m.W + 4);
-    partial = device<float>(std::max(self, cross), 0xff);
+    const size_t self = (size_t)8 * m.f.heads * div_up(cap, SPLIT_KEYS) * (m.W + 8);
+    partial = device<float>(self, 0xff);
     rowOf = device<uint8_t>((size_t)rows * cap, 0);
     table.resize((size_t)rows * cap);
     for (int r2 = 0; r2 < rows; r2++) for (int i = 0; i < cap; i++) table[r2 * cap + i] = r2;
@@ -492,13 +495,12 @@ static void sweep(int S) {
     p.columns = rows;
     for (int i = 0; i < 8; i++) p.tokens[i] = 100 * i + 7;
     const double bytes = m.weightBytes + (double)mem.layerBytes * m.f.layers + 2.0 * 2 * m.f.layers * rows * 4096 * 48;
-    for (int a : {0, 8, 16, 24})
-      for (int c : {1500, 2000, 2500})
+    for (int a : {0, 16})
+      for (int l : {0, 32, 48, 64})
         for (int f : {2, 3}) {
-          if (a == 0 && c != 1500) continue;
-          ahead = aheadOfSeveral = a, pace = c, inFlight = inFlightOfSeveral = f;
+          ahead = aheadOfSeveral = a, late = lateOfSeveral = l, inFlight = inFlightOfSeveral = f;
           const float ms = median(m, p, 25);
-          printf("S %d rows %d ahead %2d pace %d in flight %d: %.3f ms = %.1f %%\n", S, rows, a, c, f, ms, 100 * bytes / ms / 1e9 / copy);
+          printf("S %d rows %d ahead %2d pace %d late %3d in flight %d: %.3f ms = %.1f %%\n", S, rows, a, pace, l, f, ms, 100 * bytes / ms / 1e9 / copy);
         }
   }
 }
@@ -560,6 +562,7 @@ int main(int argc, char** argv) {
   if (getenv("FLAN_IN_FLIGHT")) inFlight = inFlightOfSeveral = atoi(getenv("FLAN_IN_FLIGHT"));
   if (getenv("FLAN_AHEAD")) ahead = atoi(getenv("FLAN_AHEAD"));
   if (getenv("FLAN_PACE")) pace = atoi(getenv("FLAN_PACE"));
+  if (getenv("FLAN_LATE")) late = lateOfSeveral = atoi(getenv("FLAN_LATE"));
   const std::string what = argc > 1 ? argv[1] : "check";
   printf("%s, %d blocks, %d bytes of shared memory\n", prop.name, G, sharedLimit);
   if (what == "small") {

@@ -56,7 +56,7 @@ export class CudaDecoder implements Decoder {
       this.#addresses = {
         keys: alloc(cacheBytes),
         values: alloc(cacheBytes),
-        partial: alloc(partialFloats(shapes, capacity, memory.shape.parts) * 4),
+        partial: alloc(partialFloats(shapes, capacity) * 4),
         rowOf: alloc(rows * capacity),
         cross: memory.address,
         crossShape: memory.shape,

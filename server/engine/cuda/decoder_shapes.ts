@@ -3,6 +3,7 @@
  * words (chunk, unit, stage, column) are explained. Pure numbers; nothing here touches the card.
  */
 import type { T5Config } from '../../weights/config';
+import { EXCHANGED, exchangeShape } from './decoder_exchange';
 import type { CudaDevice } from './driver';
 import { CudaShapeError } from './errors';
 import { ParameterWriter } from './parameters';
@@ -10,7 +11,7 @@ import type { DevicePtr } from './seams';
 
 /** Columns that one launch of the step kernel takes. */
 export const MAX_COLUMNS = 8;
-export const STEP_THREADS = 19 * 32;
+export const STEP_THREADS = 20 * 32;
 /** Bytes of one cross-attention stage, keys and values: 4096 / headWidth source tokens of one head. */
 export const CROSS_BYTES = 16_384;
 export const RESULT_BYTES = 16;
@@ -20,18 +21,18 @@ const CHUNK_K = 256;
 const CHUNK_BYTES = 4160;
 const STAGE_BYTES = 4 * CHUNK_BYTES;
 const WARPS = 16;
-const POINTS = 8;
+const POINTS = 9;
 const COUNTER_WORDS = 8;
 const MAX_STAGES = 16;
 /**
  * Of one column and of several, by `decoder_test sweep` (NOTES.md). Copies under way on a multiprocessor at a time: few keep
  * the memory as busy as many do, and what other warps load meanwhile waits less behind them. Stages at most that the
  * second-level cache is asked for while the ring has no room, and cycles between two of them: with several columns the memory
- * is not what a step waits for.
+ * is not what a step waits for. Of 128 blocks those that the others do not wait for before they look for the values.
  */
 const COPIES = {
-  one: { inFlight: 3, ahead: 16, pace: 2000 },
-  several: { inFlight: 2, ahead: 0, pace: 0 },
+  one: { inFlight: 3, ahead: 16, pace: 3000, late: 48 },
+  several: { inFlight: 2, ahead: 0, pace: 0, late: 64 },
 } as const;
 /** `Shape<NC>::FIXED_BYTES` of kernels/decoder_step.cu: barriers, work space, totals. */
 const FIXED_BYTES = { one: 512 + 17_408 + 512, eight: 512 + 17_408 + 4096 } as const;
@@ -160,12 +161,9 @@ export function cacheLayerBytes(shapes: DecoderShapes, rows: number, capacity: n
   return rows * shapes.config.numHeads * capacity * shapes.headWidth * 2;
 }
 
-/** Floats that blocks leave for the one that joins them, for self- and cross-attention in turn. */
-export function partialFloats(shapes: DecoderShapes, capacity: number, crossParts: number): number {
-  const { headWidth, config } = shapes;
-  const self = MAX_COLUMNS * config.numHeads * Math.ceil(capacity / SPLIT_KEYS) * (headWidth + 8);
-  const cross = config.numHeads * crossParts * MAX_COLUMNS * (headWidth + 4);
-  return Math.max(self, cross);
+/** Floats that blocks leave in self-attention for the one that joins them. */
+export function partialFloats(shapes: DecoderShapes, capacity: number): number {
+  return MAX_COLUMNS * shapes.config.numHeads * Math.ceil(capacity / SPLIT_KEYS) * (shapes.headWidth + 8);
 }
 
 /** Addresses that stay the same from step to step. */
@@ -175,15 +173,8 @@ export interface StepAddresses {
   readonly embedding: DevicePtr;
   readonly norms: DevicePtr;
   readonly bias: DevicePtr;
-  readonly x: DevicePtr;
-  readonly normed: DevicePtr;
-  readonly normedPowers: DevicePtr;
-  readonly squares: DevicePtr;
-  readonly q: DevicePtr;
-  readonly crossQueries: DevicePtr;
-  readonly attended: DevicePtr;
-  readonly hidden: DevicePtr;
-  readonly exponents: DevicePtr;
+  /** The slots of decoder_exchange.ts. */
+  readonly exchange: DevicePtr;
   readonly logits: DevicePtr;
   readonly bests: DevicePtr;
   readonly results: DevicePtr;
@@ -219,9 +210,12 @@ export interface StepColumns {
   readonly reordered: boolean;
   /** Which of the two sets of counters. */
   readonly counterSet: 0 | 1;
+  /** The first layer's exchange slot, and the columns of the step before. */
+  readonly slot: number;
+  readonly dirty: number;
 }
 
-const PARAMETER_BYTES = 600;
+const PARAMETER_BYTES = 640;
 
 /** `StepParams` of kernels/decoder.cuh, byte by byte. */
 export function stepParameters(
@@ -241,20 +235,14 @@ export function stepParameters(
   matrix(shapes.head, fixed.head);
   const counterBytes = BigInt(shapes.counterWords * 4);
   const columns = step.tokens.length;
+  const exchange = exchangeShape(shapes, device.multiprocessors);
   out.address(
     BigInt(shapes.layerBytes),
     fixed.embedding,
     fixed.norms,
     fixed.bias,
-    fixed.x,
-    fixed.normed,
-    fixed.normedPowers,
-    fixed.squares,
-    fixed.q,
-    fixed.crossQueries,
-    fixed.attended,
-    fixed.hidden,
-    fixed.exponents,
+    ...EXCHANGED.map((name) => fixed.exchange + BigInt(exchange.offsets[name])),
+    BigInt(exchange.slotBytes),
     decoder.partial,
     fixed.logits,
     fixed.bests,
@@ -275,9 +263,9 @@ export function stepParameters(
   out.int(activationCode(config.activation), config.gated ? 1 : 0, shapes.counterWords, stages);
   out.int(columns, step.perRow, step.first, step.length);
   out.int(decoder.capacity, decoder.crossShape.slots, decoder.crossShape.parts, decoder.sourceTokens);
-  const { inFlight, ahead, pace } = columns === 1 ? COPIES.one : COPIES.several;
+  const { inFlight, ahead, pace, late } = columns === 1 ? COPIES.one : COPIES.several;
   out.int(decoder.crossShape.share, Math.log2(shapes.headWidth), Math.min(inFlight, stages), config.dKv);
-  out.int(ahead, pace);
+  out.int(ahead, pace, step.slot, step.dirty, late, 0);
   out.float(config.layerNormEpsilon, config.tied ? config.dModel ** -0.5 : 1);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.tokens[i] ?? 0);
   for (let i = 0; i < MAX_COLUMNS; i++) out.int(step.targets?.[i] ?? 0);

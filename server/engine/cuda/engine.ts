@@ -10,6 +10,7 @@ import type { Decoder, Engine, EngineInfo, Memory, StopSignal } from '../engine'
 import { DisposedError, OutOfMemoryError } from '../errors';
 import { copySpeed } from './copy_speed';
 import { type CrossMemory, CudaDecoder, checkIds, stepWeightBytes } from './decoder';
+import { exchangeShape } from './decoder_exchange';
 import {
   activationCode,
   cacheLayerBytes,
@@ -68,7 +69,8 @@ export function cudaNeedBytes(config: T5Config, sourceTokens: number = TYPICAL.s
   const request =
     cross.layerBytes * config.decoderLayers +
     2 * cacheLayerBytes(shapes, TYPICAL.rows, TYPICAL.capacity) * config.decoderLayers +
-    partialFloats(shapes, TYPICAL.capacity, cross.parts) * 4 +
+    partialFloats(shapes, TYPICAL.capacity) * 4 +
+    exchangeShape(shapes, 128).bytes +
     sourceTokens * (config.dFf * 2 + config.dModel * 10 + config.numHeads * config.dKv * 10);
   const weights = decoderWeightBytes(shapes) + encoderWeightBytes(config);
   return weights + Math.max(request, stagingBytes(config)) + CONTEXT_BYTES;

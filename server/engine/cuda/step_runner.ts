@@ -1,4 +1,5 @@
 /** The kernels of a decoder step with what stays the same for all decoders: weights, activations, results. */
+import { ExchangeTurn, exchangeShape } from './decoder_exchange';
 import { type CardPick, PICK_SHARED, PICK_THREADS, PICKED_TOTAL_BYTES, pickParameters } from './decoder_pick';
 import {
   type DecoderAddresses,
@@ -24,6 +25,31 @@ export type StepDriver = Pick<
   'device' | 'alloc' | 'free' | 'fill' | 'upload' | 'download' | 'allowShared' | 'launch'
 >;
 
+const CLEAN_THREADS = 256;
+/** What the kernel that cleans all exchange slots does not look at. */
+const NO_DECODER: DecoderAddresses = {
+  partial: 0n,
+  keys: 0n,
+  values: 0n,
+  rowOf: 0n,
+  cross: 0n,
+  crossShape: { slots: 0, parts: 0, share: 0, layerBytes: 0 },
+  sourceTokens: 0,
+  rows: 0,
+  capacity: 0,
+};
+const NO_COLUMNS: StepColumns = {
+  tokens: new Int32Array(0),
+  targets: undefined,
+  first: 0,
+  perRow: 1,
+  length: 0,
+  reordered: false,
+  counterSet: 0,
+  slot: 0,
+  dirty: 0,
+};
+
 export class StepRunner {
   readonly driver: StepDriver;
   readonly shapes: DecoderShapes;
@@ -33,6 +59,7 @@ export class StepRunner {
   readonly #pick: Kernel;
   readonly #owned: DevicePtr[] = [];
   #counterSet: 0 | 1 = 0;
+  readonly #turn = new ExchangeTurn();
 
   constructor(driver: StepDriver, shapes: DecoderShapes, weights: StepWeights, kernel: (name: string) => Kernel) {
     this.driver = driver;
@@ -48,7 +75,7 @@ export class StepRunner {
       driver.fill(address, 0, bytes);
       return address;
     };
-    const { dPad, innerPad, ffPad, gridPad, head, counterWords } = shapes;
+    const { gridPad, head, counterWords } = shapes;
     try {
       this.addresses = {
         layers: weights.layers,
@@ -56,21 +83,15 @@ export class StepRunner {
         embedding: weights.embedding.address,
         norms: weights.norms,
         bias: weights.bias,
-        x: zeros(MAX_COLUMNS * dPad * 4),
-        normed: zeros(MAX_COLUMNS * dPad * 2),
-        normedPowers: zeros((MAX_COLUMNS * dPad) / 8),
-        squares: zeros(MAX_COLUMNS * gridPad * 4),
-        q: zeros(MAX_COLUMNS * innerPad * 4),
-        crossQueries: zeros(MAX_COLUMNS * innerPad * 2),
-        attended: zeros(MAX_COLUMNS * innerPad * 2),
-        hidden: zeros(MAX_COLUMNS * ffPad * 2),
-        exponents: zeros((MAX_COLUMNS * ffPad) / 8),
+        exchange: zeros(exchangeShape(shapes, driver.device.multiprocessors).bytes),
         logits: zeros(MAX_COLUMNS * head.tiles * 16 * 4),
         bests: zeros(MAX_COLUMNS * gridPad * 12),
         results: zeros(MAX_COLUMNS * RESULT_BYTES),
         picked: zeros(PICKED_TOTAL_BYTES),
         counters: zeros(2 * counterWords * 4),
       };
+      const clean = stepParameters(shapes, driver.device, this.addresses, NO_DECODER, NO_COLUMNS);
+      driver.launch(kernel('decoder_clean'), { grid: [driver.device.multiprocessors], block: CLEAN_THREADS }, [clean]);
     } catch (error) {
       this.dispose();
       throw error;
@@ -78,12 +99,13 @@ export class StepRunner {
   }
 
   /** Queues one step of up to 8 columns; results and logits are then on the card. */
-  launch(decoder: DecoderAddresses, step: Omit<StepColumns, 'counterSet'>): void {
+  launch(decoder: DecoderAddresses, step: Omit<StepColumns, 'counterSet' | 'slot' | 'dirty'>): void {
     const { device } = this.driver;
     const one = step.tokens.length === 1;
     const counterSet = this.#counterSet;
     this.#counterSet = counterSet === 0 ? 1 : 0;
-    const parameters = stepParameters(this.shapes, device, this.addresses, decoder, { ...step, counterSet });
+    const turn = this.#turn.next(step.tokens.length, this.shapes.config.decoderLayers);
+    const parameters = stepParameters(this.shapes, device, this.addresses, decoder, { ...step, counterSet, ...turn });
     this.driver.launch(
       one ? this.#one : this.#eight,
       {

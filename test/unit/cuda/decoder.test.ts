@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CudaDecoder } from '../../../server/engine/cuda/decoder';
+import { EXCHANGED, ExchangeTurn, exchangeShape } from '../../../server/engine/cuda/decoder_exchange';
 import {
   crossShape,
   decoderShapes,
@@ -96,8 +97,7 @@ function structOffsets(): { offsets: Map<string, number>; bytes: number } {
 }
 
 describe('step parameters', () => {
-  const names =
-    'layers head embedding norms bias x normed normedPowers squares q crossQueries attended hidden exponents logits bests results picked counters';
+  const names = 'layers head embedding norms bias exchange logits bests results picked counters';
   const fixed = Object.fromEntries(
     names.split(' ').map((name, i) => [name, BigInt(0x1000 * (i + 1))]),
   ) as unknown as StepAddresses;
@@ -124,17 +124,21 @@ describe('step parameters', () => {
       length: 17,
       reordered: true,
       counterSet: 1,
+      slot: 2,
+      dirty: 7,
     });
     const { offsets, bytes: size } = structOffsets();
     expect(bytes.byteLength).toBe(size);
     const view = new DataView(bytes.buffer);
     const int = (name: string, index = 0) => view.getInt32((offsets.get(name) ?? NaN) + 4 * index, true);
     const address = (name: string) => view.getBigUint64(offsets.get(name) ?? NaN, true);
-    const renamed: Record<string, string> = { xqueries: 'crossQueries' };
-    for (const name of [...names.split(' '), 'xqueries']) {
-      if (['layers', 'head', 'counters', 'crossQueries', 'picked'].includes(name)) continue;
-      expect(address(name), name).toBe(fixed[(renamed[name] ?? name) as keyof StepAddresses]);
+    for (const name of names.split(' ')) {
+      if (['layers', 'head', 'counters', 'exchange', 'picked'].includes(name)) continue;
+      expect(address(name), name).toBe(fixed[name as keyof StepAddresses]);
     }
+    const exchange = exchangeShape(shapes, 132);
+    for (const name of EXCHANGED) expect(address(name), name).toBe(fixed.exchange + BigInt(exchange.offsets[name]));
+    expect(address('slotBytes')).toBe(BigInt(exchange.slotBytes));
     const counterBytes = BigInt(4 * shapes.counterWords);
     expect(address('counters')).toBe(fixed.counters + counterBytes);
     expect(address('nextCounters')).toBe(fixed.counters);
@@ -166,6 +170,8 @@ describe('step parameters', () => {
       crossShare: cross.share,
       widthShift: 8,
       dKv: 256,
+      slot: 2,
+      dirty: 7,
     };
     for (const [name, value] of Object.entries(wanted)) expect(int(name), name).toBe(value);
     expect(view.getFloat32(offsets.get('epsilon') ?? NaN, true)).toBeCloseTo(1e-6, 12);
@@ -216,6 +222,33 @@ describe('shapes', () => {
     // 8.6 and 8.9 have the least shared memory: 99 KB for a block.
     for (const one of [true, false]) {
       expect(stepShared({ ...H100, sharedBytes: 101_376 }, one).stages).toBeGreaterThanOrEqual(4);
+    }
+  });
+});
+
+describe('exchange slots', () => {
+  it('hold every array once, each in whole 256 bytes', () => {
+    for (const [, config] of FORMS) {
+      const { offsets, slotBytes, bytes } = exchangeShape(decoderShapes(config, 132), 132);
+      const places = [...EXCHANGED.map((name) => offsets[name]), slotBytes];
+      expect(places).toEqual([...places].sort((a, b) => a - b));
+      expect(new Set(places).size).toBe(places.length);
+      for (const place of places) expect(place % 256).toBe(0);
+      expect(bytes).toBe(3 * slotBytes);
+    }
+  });
+
+  it('take turns: a step begins with the slot that the one before cleaned', () => {
+    for (const layers of [1, 2, 3, 24]) {
+      const turn = new ExchangeTurn();
+      let dirty = 0;
+      let slot = 0;
+      for (const columns of [8, 1, 3, 1]) {
+        expect(turn.next(columns, layers)).toEqual({ slot, dirty });
+        // Layers 0 to `layers` (the output) take the slots in turn, and the last two stay as they are.
+        slot = (slot + layers + 1) % 3;
+        dirty = columns;
+      }
     }
   });
 });
@@ -279,6 +312,7 @@ describe('a decoder', () => {
     const shapes = decoderShapes(SMALL, 132);
     const weights = { layers: 1n, head: 2n, embedding: { address: 3n, chunks: 2 }, norms: 4n, bias: 6n };
     const runner = new StepRunner(world.driver, shapes, weights, kernel);
+    expect(world.launches.splice(0).map(({ kernel: name }) => name)).toEqual(['decoder_clean']);
     const before = world.live.size;
     const memory = { tokens: 40, address: 7n, shape: crossShape(shapes, 40, 132) };
     const decoder = new CudaDecoder(runner, memory, rows, capacity, (work) => work());

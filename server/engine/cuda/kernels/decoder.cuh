@@ -14,13 +14,15 @@ constexpr int CONSUMERS = CONSUMER_WARPS * 32;
 constexpr int EPILOGUE_WARP = CONSUMER_WARPS;
 constexpr int PRODUCER_WARP = CONSUMER_WARPS + 1;
 constexpr int PREFETCH_WARP = CONSUMER_WARPS + 2;
-constexpr int STEP_THREADS = (CONSUMER_WARPS + 3) * 32;
+constexpr int SECOND_EPILOGUE_WARP = CONSUMER_WARPS + 3;
+constexpr int STEP_THREADS = (CONSUMER_WARPS + 4) * 32;
 constexpr int STAGE_CHUNKS = 4;
 constexpr int STAGE_BYTES = STAGE_CHUNKS * CHUNK_BYTES;  // 16,640
 constexpr int CROSS_BYTES = 16384;                        // a stage of cross-attention: keys, then values
 constexpr int SPLIT_KEYS = 64;                            // self-attention keys that one block takes at a time
 constexpr int COUNTER_WORDS = 8;                          // a counter has its own 32-byte sector
-constexpr int POINTS = 8;                                 // grid-wide meeting points of a layer
+constexpr int POINTS = 9;                                 // counters of a layer: its eight grid-wide meeting points, and
+constexpr int CLEANED = 8;                                // the blocks that have cleaned their part of a slot
 
 // One int8 matrix [16 tiles, 256 chunks] in every layer, at weights + layer * layerStride.
 struct Matrix {
@@ -53,16 +55,21 @@ struct StepParams {
   uint64_t embedding;    // chunks of [vocab, D]
   uint64_t norms;        // fp16 [3 layers + 1][Dp]: before self-attention, cross-attention, feed-forward; the final one
   uint64_t bias;         // f32 [layers or 1][heads][maxDistance + 1]: self-attention bias by distance
-  uint64_t x;            // f32 [8][Dp]: residual stream
-  uint64_t normed;       // fp16 [8][Dp]: residual stream x weights of the next norm, each 8 values scaled by a power of two
-  uint64_t normedPowers; // i8 [8][Dp / 8]: those powers
-  uint64_t squares;      // f32 [8][gridPad]: sums of squares of x, one from each block
+  // Exchanged between blocks (decoder_exchange.cuh), addresses in slot 0. Threes: before self-attention, before
+  // cross-attention, before the feed-forward.
+  uint64_t x;            // f32 [3][8][Dp]: residual stream
+  uint64_t normed;       // fp16 [3][8][Dp]: residual stream x weights of the next norm, each 8 values scaled by a power of two
+  uint64_t normedPowers; // u8 [3][8][Dp / 8]: those powers, from -100 on
+  uint64_t squares;      // f32 [3][8][gridPad]: sums of squares of x, one from each block
   uint64_t q;            // f32 [8][Ip]: self-attention queries
+  uint64_t fresh;        // fp16 [2][8][Ip]: keys and values of this step's tokens
+  uint64_t attended;     // fp16 [2][8][Jp]: input of o and of xo
+  uint64_t crossPieces;  // f32 [heads x crossParts][8][headWidth + 4]: what a part of a head's source gives, its maximum and weight
   uint64_t xqueries;     // fp16 [8][Ip]: cross-attention queries
-  uint64_t attended;     // fp16 [8][Jp]: input of o and xo
   uint64_t hidden;       // fp16 [8][Fp]: input of wo, each 8 values scaled by a power of two
-  uint64_t exponents;    // i8 [8][Fp / 8]: those powers
-  uint64_t partial;      // f32: what blocks leave for the one that joins them
+  uint64_t exponents;    // u8 [8][Fp / 8]: those powers, from -100 on
+  uint64_t slotBytes;    // from a slot to the next one
+  uint64_t partial;      // f32: what blocks leave in self-attention for the one that joins them
   uint64_t logits;       // f32 [8][16 head.tiles]
   uint64_t bests;        // f32 [8][gridPad][3]: largest logit, sum of exponentials, id (as bits)
   uint64_t results;      // Result [8]
@@ -81,6 +88,8 @@ struct StepParams {
   int32_t capacity, crossSlots, crossParts, sourceLength;  // a head's slots are cut into crossParts of crossShare
   int32_t crossShare, widthShift, inFlight, dKv;           // headWidth = 1 << widthShift; stages on their way at most
   int32_t ahead, pace;  // stages at most that the second-level cache is asked for early, one in `pace` cycles; 0: none
+  int32_t slot, dirty;     // of the first layer; columns of the step before
+  int32_t late, reserved;  // of 128 blocks, those that others begin to look for values without
   float epsilon, logitScale;
   int32_t tokens[MAX_COLUMNS];
   int32_t targets[MAX_COLUMNS];

@@ -1,6 +1,6 @@
 // The consumers: 16 warps that load their part of the activations into registers and multiply whatever the ring brings.
 #pragma once
-#include "decoder_layout.cuh"
+#include "decoder_exchange.cuh"
 
 namespace {
 
@@ -40,18 +40,26 @@ struct Consumer {
   __device__ __forceinline__ void load_halves(Fragments& b, const half* from, int width, int first, int stretches) {
     if (NC == 1) {  // the whole warp loads and hands on: few requests for lines that all blocks want at once
       uint4 v = make_uint4(0, 0, 0, 0);
-      if (lane < stretches * 8) v = __ldcg(reinterpret_cast<const uint4*>(from + first) + lane);
+      do {
+        if (lane < stretches * 8) v = fetch(reinterpret_cast<const uint4*>(from + first) + lane);
+      } while (again(clean_halves(v)));
       hand_out(b, v);
       return;
     }
     const bool used = g < p.columns;
     const uint4* row = reinterpret_cast<const uint4*>(from + (size_t)(used ? g : 0) * width + first) + t;
+    uint32_t clean;
+    do {
+      clean = 0;
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-      uint4 v = make_uint4(0, 0, 0, 0);
-      if (used && i / 2 < stretches) v = __ldcg(row + i * 4);
-      b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
-    }
+      for (int i = 0; i < 8; i++) {
+        uint4 v = make_uint4(0, 0, 0, 0);
+        if (used && i / 2 < stretches) v = fetch(row + i * 4);
+        b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
+      }
+#pragma unroll
+      for (int i = 0; i < 32; i++) clean |= clean_halves(b[i]);
+    } while (again(clean));
   }
 
   // One column: from 8 values a lane, in order, to the fragments, of which only the lanes of column 0 hold something.
@@ -79,10 +87,15 @@ struct Consumer {
 
   // The same for activations of which each 8 are scaled by a power of two, powers[8][width / 8] in the same order: brings
   // each 128-block to one power.
-  __device__ __forceinline__ void load_scaled(Fragments& b, Scales& scale, const half* from, const int8_t* powers, int width, int chunk) {
+  __device__ __forceinline__ void load_scaled(Fragments& b, Scales& scale, const half* from, const uint8_t* powers, int width, int chunk) {
     if (NC == 1) {
-      const int e = __ldcg(reinterpret_cast<const signed char*>(powers) + chunk * (CHUNK_K / 8) + lane);
-      uint4 v = __ldcg(reinterpret_cast<const uint4*>(from) + chunk * (CHUNK_K / 8) + lane);
+      int e;
+      uint4 v;
+      do {
+        e = fetch(powers + chunk * (CHUNK_K / 8) + lane);
+        v = fetch(reinterpret_cast<const uint4*>(from) + chunk * (CHUNK_K / 8) + lane);
+      } while (again(clean_halves(v) | (e == 255)));
+      e += LEAST_POWER;
       int top = e;
 #pragma unroll
       for (int o = 1; o < 16; o *= 2) top = max(top, __shfl_xor_sync(~0u, top, o));
@@ -92,7 +105,9 @@ struct Consumer {
       return;
     }
     // A lane loads 8 of its column's 32 powers; those of its own values, two to a stretch and half, lie with its neighbours.
-    const uint2 mine = __ldcg(reinterpret_cast<const uint2*>(powers + ((size_t)(g < p.columns ? g : 0) * width + chunk * CHUNK_K) / 8) + t);
+    uint2 mine;
+    do mine = fetch(reinterpret_cast<const uint2*>(powers + ((size_t)(g < p.columns ? g : 0) * width + chunk * CHUNK_K) / 8) + t);
+    while (again(clean_bytes(mine.x) | clean_bytes(mine.y)));
     load_halves(b, from, width, chunk * CHUNK_K, 4);
 #pragma unroll
     for (int block = 0; block < 2; block++) {
@@ -100,7 +115,7 @@ struct Consumer {
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const uint32_t word = __shfl_sync(~0u, i % 2 ? mine.y : mine.x, (lane & ~3) + 2 * block + i / 2);
-        e[i] = (int8_t)(word >> (8 * t));
+        e[i] = (int)(word >> (8 * t) & 255) + LEAST_POWER;
         top = max(top, e[i]);
       }
       top = max(top, __shfl_xor_sync(~0u, top, 1));
@@ -156,21 +171,21 @@ struct Consumer {
     wait_ready();
     STAMP(2, layer, 100 * which + 1);
     if (normed) {
-      if (works) load_scaled(b, scale, at<const half>(p.normed), at<const int8_t>(p.normedPowers), m.chunks * CHUNK_K, chunk);
-      barrier_wait(s.scaled(), scaledPhase);
-      scaledPhase ^= 1;
-      const float2 inverse = NC == 1 ? make_float2(s.inverse()[0], 0) : *reinterpret_cast<const float2*>(s.inverse() + 2 * t);
-#pragma unroll
-      for (int block = 0; block < 2; block++) scale[block][0] *= inverse.x, scale[block][1] *= inverse.y;
+      const int width = m.chunks * CHUNK_K, before = (which == XQ ? 1 : which == WI ? 2 : 0) * MAX_COLUMNS * width;
+      if (works)
+        load_scaled(b, scale, in_slot<const half>(p, p.normed, layer) + before, in_slot<const uint8_t>(p, p.normedPowers, layer) + before / 8, width, chunk);
     } else if (which != WO) {
-      if (works) load_halves(b, at<const half>(p.attended), m.chunks * CHUNK_K, chunk * CHUNK_K, 4);
+      const int width = m.chunks * CHUNK_K;
+      if (works) load_halves(b, in_slot<const half>(p, p.attended, layer) + (which == XO ? MAX_COLUMNS * width : 0), width, chunk * CHUNK_K, 4);
     }
-    int loaded = -1;
+    int loaded = -1;  // the part of wo whose activations are there; of normed products: 0 once the norm's factors are
+    // The norm's factors, for which no product waits: they join the sums of this warp's first unit and of all others.
+    float2 inverse = make_float2(0, 0);
     for_units<Shape<NC>::TILES_IN_PARTS>(m, mine, [&](int group, int part, int) {
       const int inPart = chunks_in_part(m, part);
       const bool active = works && chunk < inPart && tile < tiles_in_group(m, group);
       if (which == WO && part != loaded) {
-        if (active) load_scaled(b, scale, at<const half>(p.hidden), at<const int8_t>(p.exponents), m.chunks * CHUNK_K, part * m.unit + chunk);
+        if (active) load_scaled(b, scale, in_slot<const half>(p, p.hidden, layer), in_slot<const uint8_t>(p, p.exponents, layer), m.chunks * CHUNK_K, part * m.unit + chunk);
         loaded = part;
       }
       const int stages = (tiles_in_group(m, group) * inPart + STAGE_CHUNKS - 1) / STAGE_CHUNKS;
@@ -183,10 +198,18 @@ struct Consumer {
         __syncwarp();
         if (lane == 0) barrier_arrive(s.empty(slot));
       }
+      if (normed) {
+        if (loaded < 0) {
+          barrier_wait(s.scaled(), scaledPhase);
+          inverse = NC == 1 ? make_float2(s.inverse()[0], 0) : *reinterpret_cast<const float2*>(s.inverse() + 2 * t);
+          loaded = 0;
+        }
+        sum[0] *= inverse.x, sum[1] *= inverse.y, sum[2] *= inverse.x, sum[3] *= inverse.y;
+      }
       ring.advance(stages);
       const int buffer = unit % Shape<NC>::SUMS;
       STAMP(2, layer, 100 * which + 11);
-      barrier_wait(s.sums_empty(buffer), ((unit / Shape<NC>::SUMS) & 1) ^ 1);
+      s.wait_empty(unit);
       float* out = reinterpret_cast<float*>(s.work()) + buffer * Shape<NC>::SUM_FLOATS + warp * TILE_ROWS * NC;
       if (NC == 1) {
         if (t == 0) out[g] = sum[0], out[g + 8] = sum[2];
@@ -194,15 +217,16 @@ struct Consumer {
         *reinterpret_cast<float2*>(out + g * NC + 2 * t) = make_float2(sum[0], sum[1]);
         *reinterpret_cast<float2*>(out + (g + 8) * NC + 2 * t) = make_float2(sum[2], sum[3]);
       }
-      __syncwarp();
-      if (lane == 0) barrier_arrive(s.sums_full(buffer));
+      s.tell_full(unit);
       STAMP(2, layer, 100 * which + 12);
       unit++;
     });
+    if (normed) scaledPhase ^= 1;
   }
 
   __device__ void self_attention(int layer);
   __device__ void cross_attention(int layer);
+  __device__ void join_parts(const float* pieces, half* attended, int head, int stride);
 
   // Weighted mean of what `count` blocks left for four dimensions; {maximum, total weight} of each stand at `heads`. Eight
   // pieces are on their way at a time. Stores those dimensions that there are, from `place` of a row of fp16 activations.
@@ -215,8 +239,8 @@ struct Consumer {
 #pragma unroll
       for (int i = 0; i < 8; i++) {
         const size_t from = (size_t)min(first + i, count - 1) * stride;
-        h[i] = __ldcg(reinterpret_cast<const float2*>(heads + from));
-        v[i] = __ldcg(reinterpret_cast<const float4*>(values + from + dim));
+        h[i] = fetch(reinterpret_cast<const float2*>(heads + from));
+        v[i] = fetch(reinterpret_cast<const float4*>(values + from + dim));
       }
       float high = top;
 #pragma unroll

@@ -1,11 +1,61 @@
 // Cross-attention. The source's keys and values come through the ring, in A fragments (decoder_pack.cu). A stage holds 4096 / headWidth
 // keys of one head; four warps share it: each takes 16 keys (or, with wide heads, the same 16 keys as its neighbours)
 // and 64 of the head's dimensions. A block's four groups of warps take its stages in turn; then the 16 warps' results
-// are joined in a tree, and those of the blocks of a head by the last of them to finish.
+// are joined in a tree, and those of the blocks of a head by the block of its last part.
 #pragma once
 #include "decoder_consumer.cuh"
 
 namespace {
+
+// Weighted means of what the parts of a head left, and still leave. Four lanes share four dimensions: each takes two of
+// eight parts.
+template <int NC>
+__device__ __forceinline__ void Consumer<NC>::join_parts(const float* pieces, half* attended, int head, int stride) {
+  const int fours = p.headWidth / 4, group = lane & 3, count = p.crossParts;
+#pragma unroll 1
+  for (int some = warp * 8; some < p.columns * fours; some += CONSUMER_WARPS * 8) {
+    const int item = some + (lane >> 2), column = item / fours, dim = (item - column * fours) * 4;
+    const float* piece = pieces + column * (p.headWidth + 4);
+    float top = -1e30f, total = 0, sum[4] = {};
+#pragma unroll 1
+    for (int first = 2 * group; first < count + 2 * group; first += 8) {
+      float2 h[2];
+      float4 v[2];
+      uint32_t clean;
+      do {
+        clean = 0;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const float* from = piece + (size_t)min(first + i, count - 1) * stride;
+          h[i] = fetch(reinterpret_cast<const float2*>(from + p.headWidth));
+          v[i] = fetch(reinterpret_cast<const float4*>(from + dim));
+          clean |= clean_floats(v[i]) | clean_float(h[i].x) | clean_float(h[i].y);
+        }
+      } while (again(clean));
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        if (first + i >= count) continue;
+        const float high = fmaxf(top, h[i].x), old = __expf(top - high), factor = __expf(h[i].x - high);
+        top = high, total = fmaf(factor, h[i].y, total * old);
+        sum[0] = fmaf(factor, v[i].x, sum[0] * old), sum[1] = fmaf(factor, v[i].y, sum[1] * old);
+        sum[2] = fmaf(factor, v[i].z, sum[2] * old), sum[3] = fmaf(factor, v[i].w, sum[3] * old);
+      }
+    }
+#pragma unroll
+    for (int o = 1; o < 4; o *= 2) {
+      const float high = fmaxf(top, __shfl_xor_sync(~0u, top, o)), factor = __expf(top - high);
+      top = high, total *= factor;
+      total += __shfl_xor_sync(~0u, total, o);
+#pragma unroll
+      for (int j = 0; j < 4; j++) sum[j] *= factor, sum[j] += __shfl_xor_sync(~0u, sum[j], o);
+    }
+    const int place = head * p.dKv + dim;
+    half* row = attended + column * p.matrices[XO].chunks * CHUNK_K;
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      if (group == 0 && dim + j < p.dKv) store(row + stored(place + j), __float2half(__fdividef(sum[j], total)));
+  }
+}
 
 template <int NC>
 __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
@@ -16,8 +66,6 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
   const int sharing = width / 64, quarter = warp % 4;
   const int keyTile = quarter >> (p.widthShift - 6), slice = quarter & (sharing - 1);
   unsigned* done = at<unsigned>(p.counters) + (layer * POINTS + 5) * COUNTER_WORDS;
-  unsigned* joins = at<unsigned>(p.counters) + ((p.layers + 1) * POINTS) * COUNTER_WORDS +
-                    (layer * (MAX_COLUMNS + 1) + MAX_COLUMNS) * p.heads;
   STAMP(2, layer, 1900);
   wait_ready();
   STAMP(2, layer, 1901);
@@ -26,7 +74,7 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
     const int head = f / p.crossParts, part = f - head * p.crossParts;
     const int first = part * p.crossShare, count = min(p.crossShare, p.crossSlots - first);
     Fragments b;
-    load_halves(b, at<const half>(p.xqueries), query_width(), head * width, width / 64);
+    load_halves(b, in_slot<const half>(p, p.xqueries, layer), query_width(), head * width, width / 64);
     float m[2] = {-1e30f, -1e30f}, l[2] = {0, 0}, out[4][4] = {};
     STAMP(2, layer, 1902);
     Ring mine = ring;
@@ -132,9 +180,9 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
     }
     STAMP(2, layer, 1911);
     // warps 0 .. sharing - 1 now hold the block's result, 64 dimensions each
-    half* attended = at<half>(p.attended);
+    half* attended = in_slot<half>(p, p.attended, layer) + MAX_COLUMNS * innerPad;
     const int stride = MAX_COLUMNS * (width + 4);
-    float* pieces = at<float>(p.partial) + (size_t)head * p.crossParts * stride;
+    float* pieces = in_slot<float>(p, p.crossPieces, layer) + (size_t)head * p.crossParts * stride;
     if (warp < sharing) {
 #pragma unroll
       for (int i = 0; i < (NC == 1 ? 1 : 2); i++) {
@@ -153,24 +201,12 @@ __device__ __forceinline__ void Consumer<NC>::cross_attention(int layer) {
         if (p.crossParts > 1 && warp == 0 && g == 0) store(piece + width, m[i]), store(piece + width + 1, l[i]);
       }
     }
-    consumers_sync();
-    if (p.crossParts == 1) {
-      if (threadIdx.x == 0) count_in(done);
-      continue;
-    }
     STAMP(2, layer, 1912);
-    if (threadIdx.x == 0) *s.word() = count_in_and_read(joins + head);
-    STAMP(2, layer, 1913);
+    // The block of the last part joins them all.
+    if (part < p.crossParts - 1) continue;
+    if (p.crossParts > 1) join_parts(pieces, attended, head, stride);
     consumers_sync();
-    if (*s.word() == (unsigned)p.crossParts - 1) {
-      for (int i = threadIdx.x * 4; i < p.columns << p.widthShift; i += CONSUMERS * 4) {
-        const int column = i >> p.widthShift, dim = i & (width - 1);
-        const float* piece = pieces + column * (width + 4);
-        join_pieces(attended + column * innerPad, head * p.dKv, piece, piece + width, stride, p.crossParts, dim);
-      }
-      consumers_sync();
-      if (threadIdx.x == 0) count_in(done);
-    }
+    if (threadIdx.x == 0) hint(done);
   }
   consumers_sync();
   STAMP(2, layer, 1999);

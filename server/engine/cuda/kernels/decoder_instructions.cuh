@@ -46,7 +46,62 @@ __device__ __forceinline__ void barrier_block(uint64_t* bar, uint32_t parity) {
 
 __device__ __forceinline__ void consumers_sync() { asm volatile("bar.sync 1,%0;" ::"n"(CONSUMERS) : "memory"); }
 
-// A counter in global memory: one more, after everything that this thread has seen done.
+#ifdef FLAN_NAMED_BARRIERS
+// The consumers and one epilogue warp, at one of the block's other barriers.
+__device__ __forceinline__ void named_sync(int which) { asm volatile("bar.sync %0,%1;" ::"r"(which), "n"(CONSUMERS + 32) : "memory"); }
+__device__ __forceinline__ void named_arrive(int which) { asm volatile("bar.arrive %0,%1;" ::"r"(which), "n"(CONSUMERS + 32) : "memory"); }
+#endif
+
+// Both epilogue warps meet.
+__device__ __forceinline__ void epilogues_sync() { asm volatile("bar.sync 2,64;" ::: "memory"); }
+
+// What blocks hand to one another goes past the first-level cache, in pieces that are seen whole, in no order. `volatile`:
+// who loads again wants it loaded again. How a reader knows that it is there: decoder_exchange.cuh. Only where pieces of
+// self-attention or the best logits are joined, one thread of a block, after its fellows have joined it, counts the block
+// in with release, and reads the counter with acquire.
+__device__ __forceinline__ void store(float* p, float v) { asm volatile("st.relaxed.gpu.global.f32 [%0],%1;" ::"l"(p), "f"(v) : "memory"); }
+__device__ __forceinline__ void store(half* p, half v) { asm volatile("st.relaxed.gpu.global.u16 [%0],%1;" ::"l"(p), "h"(__half_as_ushort(v)) : "memory"); }
+__device__ __forceinline__ void store(uint8_t* p, uint8_t v) { asm volatile("st.relaxed.gpu.global.u8 [%0],%1;" ::"l"(p), "r"((uint32_t)v) : "memory"); }
+__device__ __forceinline__ void store(uint4* p, uint4 v) {
+  asm volatile("st.relaxed.gpu.global.v4.u32 [%0],{%1,%2,%3,%4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+__device__ __forceinline__ uint32_t fetch(const uint8_t* p) {
+  uint32_t v;
+  asm volatile("ld.global.cg.u8 %0,[%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float fetch(const float* p) {
+  float v;
+  asm volatile("ld.global.cg.f32 %0,[%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float2 fetch(const float2* p) {
+  float2 v;
+  asm volatile("ld.global.cg.v2.f32 {%0,%1},[%2];" : "=f"(v.x), "=f"(v.y) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float4 fetch(const float4* p) {
+  float4 v;
+  asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3},[%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ uint2 fetch(const uint2* p) {
+  uint2 v;
+  asm volatile("ld.global.cg.v2.u32 {%0,%1},[%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ uint4 fetch(const uint4* p) {
+  uint4 v;
+  asm volatile("ld.global.cg.v4.u32 {%0,%1,%2,%3},[%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+  return v;
+}
+
+// A counter in global memory: one more, in no order with anything else.
+__device__ __forceinline__ void hint(unsigned* counter) {
+  asm volatile("red.relaxed.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
+}
+
+// The same, after everything that this thread has seen done.
 __device__ __forceinline__ void count_in(unsigned* counter) {
   asm volatile("red.release.gpu.global.add.u32 [%0],1;" ::"l"(counter) : "memory");
 }
@@ -67,6 +122,15 @@ __device__ __forceinline__ void block_for(const unsigned* counter, unsigned arri
   unsigned seen;
   do asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(seen) : "l"(counter) : "memory");
   while (seen < arrivals);
+}
+
+// The same for who has time.
+__device__ __forceinline__ void wait_idly(const unsigned* counter, unsigned arrivals) {
+#if __CUDA_ARCH__ >= 700
+  while (read_counter(counter) < arrivals) __nanosleep(500);
+#else
+  block_for(counter, arrivals);
+#endif
 }
 
 // How a copied stage counts in at its barrier: once, by the bytes that arrive, or once for each lane that copies.

@@ -31,8 +31,30 @@ struct Shared {
   __device__ __forceinline__ uint64_t* taken() const { return reinterpret_cast<uint64_t*>(base) + 41; }
   __device__ __forceinline__ uint64_t* scaled() const { return reinterpret_cast<uint64_t*>(base) + 42; }
   __device__ __forceinline__ unsigned* word() const { return reinterpret_cast<unsigned*>(base) + 88; }
+  __device__ __forceinline__ float* handed() const { return reinterpret_cast<float*>(base) + 104; }  // 24 values, by the second epilogue warp
   __device__ __forceinline__ int* copied() const { return reinterpret_cast<int*>(base) + 90; }  // stages, by the producer
   __device__ __forceinline__ float* inverse() const { return reinterpret_cast<float*>(base) + 96; }  // 1 / rms of each column
+
+  // The partial sums of a unit: consumers fill a buffer, an epilogue warp empties it. Called by whole warps. Built with
+  // FLAN_NAMED_BARRIERS these are barriers that compute-sanitizer's racecheck follows, which it does not with mbarriers; the
+  // consumers then wait for one another, too.
+#ifdef FLAN_NAMED_BARRIERS
+  __device__ __forceinline__ void wait_full(int unit) const { named_sync(3 + unit % Shape<NC>::SUMS); }
+  __device__ __forceinline__ void wait_empty(int unit) const {
+    if (unit >= Shape<NC>::SUMS) named_sync(7 + unit % Shape<NC>::SUMS);
+  }
+  __device__ __forceinline__ void tell_full(int unit) const { named_arrive(3 + unit % Shape<NC>::SUMS); }
+  __device__ __forceinline__ void tell_empty(int unit) const { named_arrive(7 + unit % Shape<NC>::SUMS); }
+#else
+  __device__ __forceinline__ void wait_full(int unit) const { barrier_wait(sums_full(unit % Shape<NC>::SUMS), unit / Shape<NC>::SUMS & 1); }
+  __device__ __forceinline__ void wait_empty(int unit) const { barrier_wait(sums_empty(unit % Shape<NC>::SUMS), (unit / Shape<NC>::SUMS & 1) ^ 1); }
+  __device__ __forceinline__ void tell_full(int unit) const { tell(sums_full(unit % Shape<NC>::SUMS)); }
+  __device__ __forceinline__ void tell_empty(int unit) const { tell(sums_empty(unit % Shape<NC>::SUMS)); }
+  static __device__ __forceinline__ void tell(uint64_t* barrier) {
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) barrier_arrive(barrier);
+  }
+#endif
 
   __device__ __forceinline__ uint8_t* work() const { return base + BARRIER_BYTES; }
   __device__ __forceinline__ uint8_t* staging() const { return work() + Shape<NC>::SUMS * Shape<NC>::SUM_FLOATS * 4; }  // one column

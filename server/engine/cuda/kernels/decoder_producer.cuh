@@ -1,6 +1,6 @@
 // The producer: one thread (before compute capability 9.0 one warp) that copies all stages of a step through the ring.
 #pragma once
-#include "decoder_layout.cuh"
+#include "decoder_exchange.cuh"
 
 namespace {
 
@@ -90,10 +90,14 @@ struct Producer {
   }
 
   __device__ void run() {
+    const bool walks = !AHEAD || (PREFETCHES && p.ahead > 0 && (threadIdx.x & 31) == 0);
 #pragma unroll 1
     for (int layer = 0; layer <= p.layers; layer++) {
 #pragma unroll 1
       for (int which = layer < p.layers ? QKV : HEAD; which <= (layer < p.layers ? WO : HEAD); which++) {
+        // The warp that walks ahead cleans, too: where it waits least, because the ring is hardly ever full there.
+        if (AHEAD && which == (layer == 0 ? QKV : WO)) __syncwarp(), clean(p, layer);
+        if (!walks) continue;
         if (AHEAD && which == QKV) cached(layer);
         product(layer, which);
         if (which == XQ) cross(layer);

@@ -5,6 +5,8 @@
 
 namespace {
 
+constexpr unsigned FRESH = 1u << 31;  // beyond every place in a cache
+
 template <int NC>
 __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
   const int shift = opaque(p.widthShift), width = 1 << shift, most = (opaque(p.length) + p.perRow + SPLIT_KEYS - 1) / SPLIT_KEYS;
@@ -22,8 +24,7 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
   float* outs = reinterpret_cast<float*>(s.work());
   float2* heads2 = reinterpret_cast<float2*>(outs + 4096);
   STAMP(2, layer, 900);
-  wait_ready();
-  STAMP(2, layer, 901);
+  bool ready = false;
 #pragma unroll 1
   for (unsigned f = block; f < units; f += gridDim.x) {
     const unsigned split = most == 1 ? 0 : f / together, rest = f - split * together;
@@ -37,8 +38,7 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
     // loops may end early are kept in local memory.
     uint4 k[4], v[4];
     float extra[4];
-    const float4* query = at<const float4>(p.q) + (column * query_width() + head * width + part * 8) / 4;
-    const float4 q0 = __ldcg(query), q1 = __ldcg(query + 1);
+    float4 q0, q1;
     const float* bias = at<const float>(p.bias) + (size_t)layer * p.biasStride + head * (p.maxDistance + 1);
     const int firstKey = split * SPLIT_KEYS + warp * 4 + (lane >> (shift - 3));
     const uint4* keyRow = reinterpret_cast<const uint4*>(keys) + part;
@@ -57,12 +57,39 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
 #pragma unroll
       for (int i = 0; i < 4; i++) place[i] += (row * heads + head) * p.capacity;
     }
+    // Those of this launch's tokens are not in the cache yet, but with their column.
+    const int firstFresh = p.length + p.firstColumn - (int)(row * p.perRow);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      k[i] = __ldcg(keyRow + ((size_t)place[i] << (shift - 3)));
-      v[i] = __ldcg(valueRow + ((size_t)place[i] << (shift - 3)));
+      const int key = min(firstKey + i * keysAtOnce, position);
+      if (key >= max(p.length, firstFresh)) place[i] = FRESH | ((key - firstFresh) * query_width() / 8);
+    }
+    const auto fresh = [&](int i, int which) {
+      return fetch(in_slot<const uint4>(p, p.fresh, layer) + (which * MAX_COLUMNS * query_width() + (head << shift)) / 8 + part + (place[i] & ~FRESH));
+    };
+    const auto load_query = [&] {
+      const float4* query = in_slot<const float4>(p, p.q, layer) + (column * query_width() + head * width + part * 8) / 4;
+      q0 = fetch(query), q1 = fetch(query + 1);
+    };
+    // What earlier steps left does not wait for this one.
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const size_t cached = (size_t)(place[i] & FRESH ? 0 : place[i]) << (shift - 3);
+      k[i] = fetch(keyRow + cached), v[i] = fetch(valueRow + cached);
       extra[i] = __ldg(bias + min(max(position - firstKey - i * keysAtOnce, 0), p.maxDistance));
     }
+    if (!ready) wait_ready();
+    ready = true;
+    STAMP(2, layer, 901);
+    load_query();
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      if (place[i] & FRESH) k[i] = fresh(i, 0), v[i] = fresh(i, 1);
+    while (again(clean_floats(q0) | clean_floats(q1))) load_query();
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      while (again((place[i] & FRESH) != 0 ? clean_halves(k[i]) | clean_halves(v[i]) : 0))
+        if (place[i] & FRESH) k[i] = fresh(i, 0), v[i] = fresh(i, 1);
     STAMP(2, layer, 902);
     float score[4], top = -1e30f;
 #pragma unroll
@@ -115,11 +142,11 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
       }
     }
     STAMP(2, layer, 911);
-    half* attended = at<half>(p.attended) + column * innerPad;
+    half* attended = in_slot<half>(p, p.attended, layer) + column * innerPad;
     if (splits == 1) {
       if ((int)threadIdx.x < p.dKv) store(attended + stored(head * p.dKv + threadIdx.x), __float2half(__fdividef(out, total)));
       consumers_sync();
-      if (threadIdx.x == 0) count_in(done);
+      if (threadIdx.x == 0) hint(done);
       continue;
     }
     const int mostPieces = (p.capacity + SPLIT_KEYS - 1) / SPLIT_KEYS, stride = width + 8;
@@ -135,9 +162,10 @@ __device__ __forceinline__ void Consumer<NC>::self_attention(int layer) {
     if (*s.word() == (unsigned)splits - 1) {
       if ((int)threadIdx.x * 4 < width) join_pieces(attended, head * p.dKv, left, left + width, stride, splits, threadIdx.x * 4);
       consumers_sync();
-      if (threadIdx.x == 0) count_in(done);
+      if (threadIdx.x == 0) hint(done);
     }
   }
+  if (!ready) wait_ready();
   consumers_sync();
   STAMP(2, layer, 999);
 }

@@ -6,12 +6,15 @@
 // - the producer streams the int8 weights of *all* layers (and the cross-attention's keys and values), in program order,
 //   through a ring in shared memory. None of that depends on an activation, so it never waits for another block: while
 //   the consumers wait for one another, the ring fills. Once it is full, one more thread walks on along the same way and
-//   asks the second-level cache for what comes next, slowly enough not to be in the way of those who are waited for.
+//   asks the second-level cache for what comes next, slowly enough not to be in the way of those who are waited for. Its
+//   warp also cleans exchange slots.
 // - 16 consumer warps multiply. Warp w always takes the same 256 of K, so it holds its part of the activations in
 //   registers as B fragments for a whole phase, and reads only weights from shared memory. No barrier joins the warps.
-// - the epilogue warp adds the 16 partial sums of each unit in a fixed order, applies what follows the product (residual
-//   add, activation, cache write, running maximum), and is the only one that talks to other blocks: it counts this block in
-//   at a grid-wide meeting point, and tells the consumers when the next one is passed.
+// - two epilogue warps, units in turn, add the 16 partial sums of each unit in a fixed order and apply what follows the
+//   product (residual add, activation, cache write, running maximum). The first of them counts this block in at a
+//   grid-wide meeting point, and tells the consumers when it is worth to look for what the others have stored.
+//
+// Nothing is published with fences: decoder_exchange.cuh says how blocks know that a value is there.
 //
 // The activations are the B operand of mma.m16n8k16, so 1 to 8 columns cost the same weights and the same instructions.
 // Nothing depends on how many columns there are: a column's result is the same, bit for bit, alone or among seven others.
@@ -57,12 +60,12 @@ __device__ __forceinline__ void step(const StepParams& p) {
   const int warp = threadIdx.x >> 5;
   if (warp < CONSUMER_WARPS) {
     Consumer<NC>(p, s).run();
-  } else if (warp == EPILOGUE_WARP) {
+  } else if (warp == EPILOGUE_WARP || warp == SECOND_EPILOGUE_WARP) {
     Epilogue<NC>(p, s).run();
   } else if (warp == PRODUCER_WARP) {
     // one thread where the copy engine does the work, else all lanes of the warp
     if (STAGE_ARRIVALS > 1 || (threadIdx.x & 31) == 0) Producer<NC, false>(p, s).run();
-  } else if (PREFETCHES && p.ahead > 0 && (threadIdx.x & 31) == 0) {
+  } else {
     Producer<NC, true>(p, s).run();
   }
 }

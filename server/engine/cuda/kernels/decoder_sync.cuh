@@ -1,5 +1,5 @@
 // How the roles of a block, and the blocks of the grid, wait for one another; and what a build for finding faults or for
-// measuring adds to that (FLAN_TRAP, FLAN_TIMELINE, FLAN_NO_WAIT: never in a shipped image).
+// measuring adds to that (FLAN_TRAP, FLAN_TIMELINE, FLAN_NAMED_BARRIERS: never in a shipped image).
 #pragma once
 #include "decoder_instructions.cuh"
 #ifdef FLAN_TRAP
@@ -26,18 +26,7 @@ __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
 #endif
 }
 
-// How blocks hand data to one another: every thread stores past its first-level cache and joins its warp or its fellow
-// consumers; one thread then counts the block in with release, and whoever waits reads the counter with acquire and the
-// data past the first-level cache (`__ldcg`). Reading a store back instead of releasing it is not enough: the check of
-// columns against each other finds stale values.
-__device__ __forceinline__ void store(float* p, float v) { __stcg(p, v); }
-__device__ __forceinline__ void store(half* p, half v) { __stcg(reinterpret_cast<unsigned short*>(p), __half_as_ushort(v)); }
-__device__ __forceinline__ void store(int8_t* p, int8_t v) { __stcg(reinterpret_cast<signed char*>(p), (signed char)v); }
-
 __device__ __forceinline__ void wait_for(const unsigned* counter, unsigned arrivals) {
-#ifdef FLAN_NO_WAIT  // measuring only: blocks run on without one another
-  return;
-#endif
 #ifdef FLAN_TRAP
   for (int i = 0; read_counter(counter) < arrivals; i++)
     if (i > 5000000) trapped("other blocks", read_counter(counter), arrivals);
@@ -55,7 +44,7 @@ constexpr int EVENTS = 400;
 __device__ long long timeline[3][EVENTS][2];  // [producer, epilogue, consumer warp 0][event] {place, clock}
 __device__ int timelineLength[3];
 __device__ __forceinline__ void stamp(int role, int layer, int place) {
-  if (blockIdx.x != FLAN_BLOCK || layer != FLAN_TIMELINE || (threadIdx.x & 31) != 0 || (role == 2 && threadIdx.x != 0)) return;
+  if (blockIdx.x != FLAN_BLOCK || layer != FLAN_TIMELINE || (threadIdx.x & 31) != 0 || (role == 2 && threadIdx.x != 0) || (role == 1 && threadIdx.x >> 5 != EPILOGUE_WARP)) return;
   const int i = timelineLength[role]++;
   if (i < EVENTS) timeline[role][i][0] = place, timeline[role][i][1] = clock64();
 }
